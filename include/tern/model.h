@@ -1,0 +1,75 @@
+// A Model is a loaded, immutable set of weights with its vocabulary.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <tern/dtype.h>
+#include <tern/export.h>
+#include <tern/gguf.h>
+#include <tern/runtime.h>
+#include <tern/tokenizer.h>
+
+namespace tern {
+
+struct ModelOptions {
+    bool map = true;  // false: read the weights into memory instead of mapping the file
+    // Touch every page of the weights before load() returns, so that the first token does not wait for the disk.
+    bool preload = false;
+    // Called from load() with the fraction done, 0 to 1, while it reads. Return false to cancel (Error(cancelled)).
+    std::function<bool(double)> progress;
+};
+
+struct ModelInfo {
+    std::string name;          // general.name, or the file's name
+    std::string architecture;  // "llama"
+    std::uint32_t layers = 0;
+    std::uint32_t width = 0;  // embedding length
+    std::uint32_t heads = 0;
+    std::uint32_t kv_heads = 0;
+    std::uint32_t k_dim = 0;  // key length per head
+    std::uint32_t v_dim = 0;
+    std::uint32_t vocab_size = 0;
+    std::uint32_t context_length = 0;  // positions it was trained for
+    std::uint64_t parameters = 0;
+    std::uint64_t weight_bytes = 0;
+    std::uint64_t token_bytes = 0;  // bytes of weights read to generate one token
+    std::uint64_t token_flops = 0;  // multiply-adds × 2 of the weights per token
+    std::string format;             // the format of most weight bytes, "Q4_K"
+};
+
+// Random weights of a known shape, for speed and memory only; a model without a vocabulary.
+struct RandomModel {
+    std::string shape;   // "llama-3.2-1b", "llama-3.1-8b", "tiny-110m"
+    std::string format;  // a format or a mixture: "Q4_K_M", "Q8_0"
+    std::uint64_t seed = 1;
+};
+
+// A handle; copies share the same weights. Thread safe.
+class TERN_API Model {
+public:
+    // Errors: not_found and io (file), bad_file (broken file; missing, misshapen or unknown tensor, bad
+    // hyperparameter: named), unsupported (architecture or format that Tern does not run; lists those it does).
+    static Model load(const Runtime& runtime, const std::filesystem::path& path, const ModelOptions& options = {});
+    // From an open file, which the model keeps.
+    static Model load(const Runtime& runtime, gguf::File file, const ModelOptions& options = {});
+    static Model random(const Runtime& runtime, const RandomModel& spec);
+
+    const ModelInfo& info() const noexcept;
+    const Tokenizer& tokenizer() const noexcept;  // encode and decode throw where the file has no vocabulary
+    std::optional<std::string> chat_template() const;
+    const Runtime& runtime() const noexcept;
+
+    struct Impl;
+    const std::shared_ptr<const Impl>& impl() const noexcept { return impl_; }
+
+private:
+    explicit Model(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+    std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace tern

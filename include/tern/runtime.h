@@ -1,0 +1,50 @@
+// A Runtime owns what models share: threads, the choice of backend and kernels, the log sink. Nothing is global.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <tern/export.h>
+
+namespace tern {
+
+inline constexpr std::uint64_t KiB = 1024;
+inline constexpr std::uint64_t MiB = 1024 * KiB;
+inline constexpr std::uint64_t GiB = 1024 * MiB;
+
+enum class LogLevel { debug, info, warning, error };
+
+struct RuntimeOptions {
+    // Threads that compute, the calling thread included. 0: as many as this process may run on, at most one per
+    // physical core.
+    unsigned threads = 0;
+    // "cpu" (fastest kernels) or "ref" (the reference kernels, for comparison).
+    std::string backend = "cpu";
+    // Force an instruction set: "scalar", "avx2", "avx512". Empty: the best this CPU has. Results are the same bits.
+    std::string isa;
+    // Receives the library's log lines, from any thread, one call at a time. Without one they are dropped.
+    std::function<void(LogLevel, std::string_view)> log;
+};
+
+// A handle; copies share the same runtime, which ends with its last handle (models and engines hold one).
+// Thread safe. Error(invalid_argument) for unknown names, Error(unsupported) for an instruction set this CPU lacks.
+class TERN_API Runtime {
+public:
+    explicit Runtime(RuntimeOptions options = {});
+
+    unsigned threads() const noexcept;
+    std::string backend() const;  // "cpu"
+    std::string isa() const;      // the instruction set in use: "avx512"
+    std::string cpu_name() const;
+
+    struct Impl;
+    const std::shared_ptr<Impl>& impl() const noexcept { return impl_; }
+
+private:
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace tern
