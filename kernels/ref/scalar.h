@@ -1,0 +1,114 @@
+// Scalar building blocks of the reference: docs/numerics.md, "Elementary functions" and "Sums".
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+namespace tern::kernels::ref {
+
+inline constexpr std::size_t kStripes = 16;
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+inline std::uint32_t bits_of(float x) {
+    std::uint32_t u;
+    std::memcpy(&u, &x, sizeof u);
+    return u;
+}
+inline float from_bits(std::uint32_t u) {
+    float x;
+    std::memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+// Round to the nearest integer, ties to even; |x| < 2^22. Adding 1.5 * 2^23 leaves no fraction bits.
+inline float round_even(float x) { return (x + 12582912.0f) - 12582912.0f; }
+
+// The larger one, never -0, so that the choice between +0 and -0 cannot show.
+inline float max_plus_zero(float a, float b) { return (a > b ? a : b) + 0.0f; }
+
+inline float load_f16(const std::uint8_t* p) {
+    std::uint16_t h;
+    std::memcpy(&h, p, sizeof h);
+    const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000) << 16;
+    const std::uint32_t magnitude = h & 0x7fff;
+    if (magnitude >= 0x7c00) return from_bits(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
+    if (magnitude >= 0x400) return from_bits(sign | ((magnitude << 13) + (112u << 23)));
+    const float value = static_cast<float>(magnitude) * 0x1p-24f;  // subnormal: exact
+    return from_bits(sign | bits_of(value));
+}
+
+// Nearest even; overflow gives infinity, NaN a quiet NaN.
+inline std::uint16_t to_f16(float x) {
+    const std::uint32_t u = bits_of(x);
+    const std::uint32_t sign = u >> 16 & 0x8000;
+    const std::uint32_t a = u & 0x7fffffff;
+    if (a > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7e00 | (a >> 13 & 0x3ff));
+    if (a >= 0x47800000) return static_cast<std::uint16_t>(sign | 0x7c00);
+    if (a >= 0x38800000) {  // normal; a carry out of the mantissa raises the exponent, up to infinity
+        const std::uint32_t rounded = a + 0xfff + (a >> 13 & 1);
+        return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
+    }
+    // Subnormal: the float addition rounds to a multiple of 2^-24, ties to even.
+    const float shifted = from_bits(a) + 0.5f;
+    return static_cast<std::uint16_t>(sign | (bits_of(shifted) - bits_of(0.5f)));
+}
+
+inline float load_bf16(const std::uint8_t* p) {
+    std::uint16_t h;
+    std::memcpy(&h, p, sizeof h);
+    return from_bits(static_cast<std::uint32_t>(h) << 16);
+}
+inline float load_f32(const std::uint8_t* p) {
+    float x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+}
+
+inline float exp(float x) {
+    if (!(x >= -104.0f)) return x < -104.0f ? 0.0f : x;  // NaN stays
+    if (x > 0x1.62e43p+6f) return kInfinity;              // 88.72284
+    const float n = round_even(x * 0x1.715476p+0f);
+    float r = std::fma(-n, 0x1.62e4p-1f, x);
+    r = std::fma(-n, 0x1.7f7d1cp-20f, r);
+    float p = 0x1.6a2434p-10f;
+    p = std::fma(p, r, 0x1.1239e2p-7f);
+    p = std::fma(p, r, 0x1.5558f2p-5f);
+    p = std::fma(p, r, 0x1.555492p-3f);
+    p = std::fma(p, r, 0x1.fffffcp-2f);
+    p = std::fma(p, r, 1.0f);
+    p = std::fma(p, r, 1.0f);
+    const int e = static_cast<int>(n);
+    const int half = e >> 1;
+    const float a = from_bits(static_cast<std::uint32_t>(half + 127) << 23);
+    const float b = from_bits(static_cast<std::uint32_t>(e - half + 127) << 23);
+    return p * a * b;
+}
+
+inline float tanh(float x) {
+    const float a = std::fabs(x);
+    if (a < 0.625f) {
+        const float z = x * x;
+        float p = -0x1.75e1ccp-8f;
+        p = std::fma(p, z, 0x1.52269cp-6f);
+        p = std::fma(p, z, -0x1.b83c5ap-5f);
+        p = std::fma(p, z, 0x1.110726p-3f);
+        p = std::fma(p, z, -0x1.555532p-2f);
+        return std::fma(x * z, p, x);
+    }
+    const float y = 1.0f - 2.0f / (ref::exp(a + a) + 1.0f);
+    return std::copysign(y, x);
+}
+
+// The tree over 16 striped partial sums.
+inline float tree(const float* stripes) {
+    float s[kStripes];
+    std::memcpy(s, stripes, sizeof s);
+    for (std::size_t width = kStripes / 2; width > 0; width /= 2)
+        for (std::size_t i = 0; i < width; ++i) s[i] += s[i + width];
+    return s[0];
+}
+
+}  // namespace tern::kernels::ref
