@@ -20,6 +20,9 @@ class File;
 
 using TokenId = std::int32_t;
 
+// Longest text that one call of Tokenizer::encode takes: 1 GiB.
+inline constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
+
 // The algorithm, from `tokenizer.ggml.model`.
 enum class TokenizerKind {
     none,           // "no_vocab": the file has no vocabulary
@@ -79,12 +82,16 @@ public:
     // Any bytes are accepted. Where the text is not UTF-8, each byte outside a well-formed sequence is encoded by
     // itself (SentencePiece: its byte token, else the unknown token; byte_bpe: as the symbol of its byte, and it
     // splits words as punctuation does; WordPiece: dropped, as the model's own cleaning does). NUL is a character
-    // like others. Time is O(n log n).
+    // like others (WordPiece drops it). Time is O(n log n). A text over kMaxTextBytes is an
+    // Error(invalid_argument); a byte for which the vocabulary has neither a token nor an unknown token is an
+    // Error(unsupported) that names it.
     std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-    // The inverse of encode: decode(encode(x, {.add_special = false})) is x, byte for byte, for byte_bpe and for
-    // SentencePiece (unless the vocabulary lacks a byte that x needs or asks to drop extra spaces). SentencePiece's
-    // encode puts a space before a text that begins or follows a special token; decode takes it out again.
+    // The inverse of encode: decode(encode(x, {.add_special = false})) is x, byte for byte, for byte_bpe and
+    // SentencePiece. What the vocabularies themselves lose: SentencePiece's U+2581, which comes back as a space;
+    // bytes without a token; white space behind an added token that takes it (Phi-3) or that the file asks to drop.
+    // SentencePiece's encode puts a space before a text that begins or follows an added token (user-defined or
+    // control); decode takes it out again.
     // Token ids chosen freely can spell bytes that are not UTF-8: they are returned as they are. For text that must
     // be well formed use StreamDecoder. An id out of range is an Error(invalid_argument).
     std::string decode(std::span<const TokenId> tokens, const DecodeOptions& options = {}) const;
@@ -95,7 +102,7 @@ public:
     std::string token_bytes(TokenId id) const;
     TokenType token_type(TokenId id) const;
     float token_score(TokenId id) const;  // 0 where the vocabulary has no scores
-    // By stored text (exact). Of several tokens with one text, the lowest id.
+    // By stored text (exact).
     std::optional<TokenId> find(std::string_view token_text) const;
 
     // Empty where the vocabulary has none.
