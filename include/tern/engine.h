@@ -169,9 +169,10 @@ public:
     std::uint64_t kv_bytes() const noexcept;
     const Model& model() const noexcept;
 
-private:
     struct Impl;
-    std::shared_ptr<Impl> impl_;
+
+private:
+    std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace tern

@@ -1,0 +1,59 @@
+#include "backend/cpu/backend.h"
+
+#include <fmt/format.h>
+#include <tern/error.h>
+
+#include "backend/cpu/kv.h"
+#include "backend/cpu/program.h"
+
+namespace tern::backend::cpu {
+namespace {
+
+class CpuBackend final : public Backend {
+public:
+    CpuBackend(std::string name, kernels::KernelSet set, unsigned threads)
+        : name_(std::move(name)), kernels_(set), pool_(threads == 0 ? base::available_cores() : threads) {}
+
+    std::string name() const override { return name_; }
+    std::string isa() const override { return kernels_.isa; }
+    unsigned threads() const noexcept override { return pool_.size(); }
+    std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
+        return std::make_unique<CpuProgram>(graph, limits, kernels_, pool_);
+    }
+    std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) override {
+        return std::make_unique<CpuKv>(graph, type, pages);
+    }
+
+private:
+    const std::string name_;
+    const kernels::KernelSet kernels_;
+    base::ThreadPool pool_;
+};
+
+std::unique_ptr<Backend> make(const char* name, const std::string& isa, unsigned threads) {
+    const kernels::CpuFeatures cpu = kernels::detect_cpu();
+    const std::optional<kernels::KernelSet> set = kernels::select(cpu, isa);
+    if (!set) {
+        std::string known;
+        const kernels::IsaList list = kernels::isas(cpu);
+        for (std::size_t i = 0; i < list.count; ++i)
+            known += fmt::format("{}{}{}", i ? ", " : "", list.items[i].name,
+                                 list.items[i].usable ? "" : " (not on this CPU)");
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("instruction set '{}' is not available here; known: {}", isa, known));
+    }
+    return std::make_unique<CpuBackend>(name, *set, threads);
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu(const std::string& isa, unsigned threads) { return make("cpu", isa, threads); }
+
+std::unique_ptr<Backend> make_ref(const std::string& isa, unsigned threads) {
+    if (!isa.empty() && isa != "scalar")
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("backend 'ref' runs the scalar reference kernels; it has no instruction set '{}'", isa));
+    return make("ref", "scalar", threads);
+}
+
+}  // namespace tern::backend::cpu

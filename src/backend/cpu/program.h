@@ -1,0 +1,92 @@
+// A graph compiled for the CPU: a list of steps that every worker of the pool walks, meeting at barriers.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "backend/interface.h"
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "kernels/registry.h"
+
+namespace tern::backend::cpu {
+
+class CpuKv;
+
+// The routing of one batch to experts. Slots are the (row, rank) pairs grouped by expert, rows ascending within.
+struct Routing {
+    std::uint32_t* expert;  // [row][rank], best first
+    float* weight;          // [row][rank]
+    std::uint32_t* slot;    // [row][rank] -> slot
+    std::uint32_t* row;     // slot -> row
+    std::uint32_t* begin;   // expert -> first slot; experts + 1 entries
+    float* probability;     // [row][expert]
+};
+
+class CpuProgram final : public Program {
+public:
+    CpuProgram(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
+               base::ThreadPool& pool);
+    std::span<const float> run(const Batch& batch, KvMemory& kv) override;
+    std::uint64_t scratch_bytes() const noexcept override;
+
+private:
+    enum class StepKind : std::uint8_t {
+        rope_tables, embed, rms_norm, add, mul, scale, silu_mul, rope, store_kv, attention, take_outputs, route,
+        group, gather, quantise, linear, linear_experts, combine,
+    };
+    struct Step {
+        StepKind kind;
+        const graph::Op* op;               // the (first) operation
+        std::vector<const graph::Op*> ops; // linear: all that share the input
+        bool barrier = false;              // wait for all workers before it
+        std::size_t phase = 0;             // barriers before it
+        bool split_columns = false;        // with one row, workers share its columns
+        kernels::ActKind act = kernels::ActKind::f32;  // quantise, linear
+    };
+    struct Work;  // of one run
+
+    void compile();
+    void execute(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
+    void run_rows(const Step& step, unsigned worker, Work& work) const noexcept;
+    void run_row(const Step& step, std::size_t row, std::size_t col, std::size_t cols, Work& work) const noexcept;
+    void run_linear(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
+    void run_experts(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
+    void run_attention(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
+    void attend(const graph::Op& op, const Segment& segment, std::size_t first, std::size_t count,
+                std::uint32_t kv_head, unsigned worker, Work& work) const noexcept;
+    void group(const graph::Op& op, Work& work) const noexcept;
+    void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t rows, const void* act,
+                  std::size_t act_stride, std::size_t tokens, float* out, unsigned worker) const noexcept;
+
+    std::size_t rows(const graph::ValueInfo& info, const Work& work) const noexcept;
+    float* value(graph::Value v) const noexcept;
+    float* row_of(graph::Value v, std::size_t row) const noexcept;
+    Routing routing(graph::Value v, const graph::Op& route) const noexcept;
+    const graph::Op& producer(graph::Value v) const noexcept { return *producer_[static_cast<std::size_t>(v.id)]; }
+    std::byte* scratch(unsigned worker) const noexcept { return scratch_.data() + worker * scratch_stride_; }
+
+    const graph::Graph& graph_;
+    const Limits limits_;
+    const kernels::KernelSet& kernels_;
+    base::ThreadPool& pool_;
+    std::vector<Step> steps_;
+    std::vector<const graph::Op*> producer_;
+    graph::Plan plan_;
+    base::AlignedBuffer arena_;    // values
+    base::AlignedBuffer acts_;     // quantised activations of one value
+    base::AlignedBuffer angles_;   // cos and sin per rope and token
+    base::AlignedBuffer scratch_;  // per worker
+    std::size_t scratch_stride_ = 0;
+    std::size_t attention_offset_ = 0;  // within a worker's scratch
+    std::vector<std::size_t> angle_offset_;  // in floats, by rope
+    struct alignas(64) Counter {
+        std::atomic<std::uint32_t> next;
+    };
+    std::unique_ptr<Counter[]> counters_;  // [step][worker]
+    std::vector<std::uint32_t> positions_;
+    std::vector<std::uint32_t> output_rows_;
+};
+
+}  // namespace tern::backend::cpu

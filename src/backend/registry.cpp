@@ -1,0 +1,38 @@
+#include <fmt/format.h>
+#include <tern/error.h>
+
+#include "backend/cpu/backend.h"
+#include "backend/interface.h"
+
+namespace tern::backend {
+namespace {
+
+struct Row {
+    const char* name;
+    std::unique_ptr<Backend> (*make)(const std::string& isa, unsigned threads);
+};
+constexpr Row kBackends[] = {
+    {"cpu", cpu::make_cpu},
+    {"ref", cpu::make_ref},
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const std::string& name, const std::string& isa, unsigned threads) {
+    std::string known;
+    for (const Row& row : kBackends) {
+        if (name == row.name) return row.make(isa, threads);
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+    }
+    throw Error(ErrorCode::invalid_argument, fmt::format("unknown backend '{}'; known: {}", name, known));
+}
+
+std::uint64_t kv_page_bytes(const graph::Graph& graph, KvType type) noexcept {
+    std::uint64_t bytes = 0;
+    for (const graph::KvLayer& layer : graph.kv_layers())
+        bytes += std::uint64_t{layer.heads} * (layer.k_dim + layer.v_dim) * kernels::kPageTokens *
+                 (type == KvType::f16 ? 2 : 4);
+    return bytes;
+}
+
+}  // namespace tern::backend

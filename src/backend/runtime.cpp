@@ -1,0 +1,28 @@
+#include <fmt/format.h>
+#include <tern/error.h>
+
+#include "backend/runtime_impl.h"
+#include "kernels/cpu.h"
+
+namespace tern {
+
+namespace {
+// Beyond this a typing error is likelier than a machine.
+constexpr unsigned kMaxThreads = 1024;
+}  // namespace
+
+Runtime::Runtime(RuntimeOptions options) : impl_(std::make_shared<Impl>()) {
+    if (options.threads > kMaxThreads)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("{} threads asked for; at most {} are possible", options.threads, kMaxThreads));
+    impl_->backend = backend::make_backend(options.backend, options.isa, options.threads);
+    impl_->options = std::move(options);
+    impl_->log(LogLevel::info, fmt::format("backend {} ({}), {} threads, {}", backend(), isa(), threads(), cpu_name()));
+}
+
+unsigned Runtime::threads() const noexcept { return impl_->backend->threads(); }
+std::string Runtime::backend() const { return impl_->backend->name(); }
+std::string Runtime::isa() const { return impl_->backend->isa(); }
+std::string Runtime::cpu_name() const { return kernels::detect_cpu().name; }
+
+}  // namespace tern

@@ -1,0 +1,139 @@
+#include "models/loader.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <tern/error.h>
+
+#include <cmath>
+
+namespace tern::models {
+
+Loader::Loader(const gguf::File& file, std::span<const gguf::Tensor> tensors)
+    : file_(file), architecture_(file.get("general.architecture").as_string()), tensors_(tensors),
+      used_(tensors.size(), false) {
+    index_.reserve(tensors.size());
+    for (std::size_t i = 0; i < tensors.size(); ++i) index_.emplace(tensors[i].name, i);
+}
+
+void Loader::fail(const std::string& message) const {
+    throw Error(ErrorCode::bad_file, fmt::format("{}: {}", file_.name(), message));
+}
+
+bool Loader::has(std::string_view key) const { return file_.find(fmt::format("{}.{}", architecture_, key)) != nullptr; }
+
+std::uint32_t Loader::u32(std::string_view key, std::uint32_t min, std::uint32_t max) const {
+    const std::string full = fmt::format("{}.{}", architecture_, key);
+    const gguf::Value& value = file_.get(full);
+    std::uint64_t n = 0;
+    if (value.type() == gguf::ValueType::array) {
+        // Some files give one value per layer; as long as they agree they mean the same.
+        const std::vector<std::int64_t> all = value.as_integers();
+        for (const std::int64_t each : all)
+            if (each != all.front() || each < 0)
+                fail(fmt::format("key '{}' differs between layers, which '{}' does not support", full, architecture_));
+        if (all.empty()) fail(fmt::format("key '{}' is an empty array", full));
+        n = static_cast<std::uint64_t>(all.front());
+    } else {
+        n = value.as_u64();
+    }
+    if (n < min || n > max)
+        fail(fmt::format("key '{}' is {}; it must be between {} and {}", full, n, min, max));
+    return static_cast<std::uint32_t>(n);
+}
+
+std::uint32_t Loader::u32_or(std::string_view key, std::uint32_t fallback, std::uint32_t min, std::uint32_t max) const {
+    return has(key) ? u32(key, min, max) : fallback;
+}
+
+float Loader::f32(std::string_view key, float min, float max) const {
+    const std::string full = fmt::format("{}.{}", architecture_, key);
+    const double value = file_.get(full).as_float();
+    if (!(value >= static_cast<double>(min) && value <= static_cast<double>(max)))
+        fail(fmt::format("key '{}' is {}; it must be between {} and {}", full, value, min, max));
+    return static_cast<float>(value);
+}
+
+float Loader::f32_or(std::string_view key, float fallback, float min, float max) const {
+    return has(key) ? f32(key, min, max) : fallback;
+}
+
+std::string Loader::string_or(std::string_view key, std::string_view fallback) const {
+    return file_.string_or(fmt::format("{}.{}", architecture_, key), fallback);
+}
+
+const gguf::Tensor* Loader::find(const std::string& name) {
+    const auto it = index_.find(name);
+    if (it == index_.end()) return nullptr;
+    used_[it->second] = true;
+    return &tensors_[it->second];
+}
+
+graph::Weight Loader::checked(const gguf::Tensor& t, std::span<const std::uint64_t> shape) {
+    bool same = true;
+    for (std::size_t i = 0; i < gguf::kMaxRank; ++i) same &= t.shape[i] == (i < shape.size() ? shape[i] : 1);
+    if (!same)
+        fail(fmt::format("tensor '{}' has the shape [{}]; the model's parameters ask for [{}]", t.name,
+                         fmt::join(std::span(t.shape, t.rank), ", "), fmt::join(shape, ", ")));
+    if (!t.data) fail(fmt::format("tensor '{}' has no data in this file", t.name));
+    return {.data = t.data,
+            .dtype = t.dtype,
+            .cols = t.shape[0],
+            .rows = t.shape[1],
+            .slabs = t.shape[2],
+            .name = std::string(t.name)};
+}
+
+graph::Weight Loader::matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+    graph::Weight w = optional_matrix(name, rows, cols);
+    if (!w) fail(fmt::format("tensor '{}' is missing", name));
+    return w;
+}
+
+graph::Weight Loader::optional_matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+    const gguf::Tensor* t = find(name);
+    const std::uint64_t shape[] = {cols, rows};
+    return t ? checked(*t, shape) : graph::Weight{};
+}
+
+graph::Weight Loader::experts(const std::string& name, std::uint64_t slabs, std::uint64_t rows, std::uint64_t cols) {
+    const gguf::Tensor* t = find(name);
+    if (!t) fail(fmt::format("tensor '{}' is missing", name));
+    const std::uint64_t shape[] = {cols, rows, slabs};
+    return checked(*t, shape);
+}
+
+graph::Weight Loader::vector(const std::string& name, std::uint64_t n) {
+    graph::Weight w = optional_vector(name, n);
+    if (!w) fail(fmt::format("tensor '{}' is missing", name));
+    return w;
+}
+
+graph::Weight Loader::optional_vector(const std::string& name, std::uint64_t n) {
+    const gguf::Tensor* t = find(name);
+    if (!t) return {};
+    const std::uint64_t shape[] = {n};
+    graph::Weight w = checked(*t, shape);
+    if (w.dtype != DType::F32)
+        fail(fmt::format("tensor '{}' is {}; vectors must be F32", name, to_string(w.dtype)));
+    return w;
+}
+
+graph::Weight Loader::table(const std::string& name, std::uint64_t cols) {
+    const gguf::Tensor* t = find(name);
+    if (!t) fail(fmt::format("tensor '{}' is missing", name));
+    const std::uint64_t shape[] = {cols, t->shape[1]};
+    return checked(*t, shape);
+}
+
+void Loader::check_all_used() const {
+    std::vector<std::string_view> extra;
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+        if (!used_[i]) extra.push_back(tensors_[i].name);
+    if (extra.empty()) return;
+    const std::size_t shown = std::min<std::size_t>(extra.size(), 4);
+    fail(fmt::format("architecture '{}' has no use for {} tensor{}: {}{}", architecture_, extra.size(),
+                     extra.size() == 1 ? "" : "s", fmt::join(extra.begin(), extra.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     extra.size() > shown ? ", …" : ""));
+}
+
+}  // namespace tern::models
