@@ -40,10 +40,13 @@ inline float clamp(float x, float lo, float hi) {
     return x > hi ? hi : x;
 }
 
-// Sums over elements run in eight lanes, so that compilers can use vectors without reordering anything.
-inline constexpr int kLanes = 8;
-inline float lane_sum(const float (&a)[kLanes]) {
-    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+// The sum of an array of a power of two elements, by halving it; destroys it. Such a tree needs no reordering
+// by the compiler to use vectors, and gives the same bits everywhere.
+template <int N>
+inline float tree_sum(float (&a)[N]) {
+    for (int half = N / 2; half >= 4; half /= 2)
+        for (int j = 0; j < half; ++j) a[j] += a[j + half];
+    return (a[0] + a[2]) + (a[1] + a[3]);
 }
 
 }  // namespace tern::kernels

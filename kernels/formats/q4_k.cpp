@@ -38,12 +38,6 @@ struct Fit {
     float m = 0.0f;
 };
 
-struct Sums {
-    float q[kLanes] = {};
-    float qq[kLanes] = {};
-    float xq[kLanes] = {};
-};
-
 // The best s and m >= 0 of one sub-block, unrounded.
 Fit fit_sub_block(const float* x, const float* w) {
     float lo = 0.0f, hi = x[0];
@@ -59,32 +53,41 @@ Fit fit_sub_block(const float* x, const float* w) {
     if (!(hi > lo)) return best;
     best.s = (hi - lo) / 15.0f;
     float best_error = INFINITY;
-    // More than 15 steps between the ends: the ends are clipped, which pays where they are rare.
-    for (int i = 0; i < 20; ++i) {
-        const float inverse = (14.0f + 0.25f * static_cast<float>(i)) / (hi - lo);
-        const float middle = 0.5f * (lo + hi);
-        Sums sums;
-        for (int j = 0; j < 32; j += kLanes) {
-            for (int l = 0; l < kLanes; ++l) {
-                const float q = nearest(clamp((x[j + l] - middle) * inverse + 7.5f, 0.0f, 15.0f));
-                sums.q[l] += w[j + l] * q;
-                sums.qq[l] += w[j + l] * q * q;
-                sums.xq[l] += w[j + l] * x[j + l] * q;
-            }
+
+    // Quantises, solves for the s and m of those integers, and keeps them when they are better.
+    const auto improve = [&](float inverse, float m) {
+        float wq[32], wqq[32], wxq[32];
+        for (int j = 0; j < 32; ++j) {
+            const float q = nearest(clamp((x[j] + m) * inverse, 0.0f, 15.0f));
+            wq[j] = w[j] * q;
+            wqq[j] = wq[j] * q;
+            wxq[j] = wq[j] * x[j];
         }
-        const float sq = lane_sum(sums.q), sqq = lane_sum(sums.qq), sxq = lane_sum(sums.xq);
+        const float sq = tree_sum(wq), sqq = tree_sum(wqq), sxq = tree_sum(wxq);
         const float determinant = sw * sqq - sq * sq;
-        if (!(determinant > 0.0f)) continue;
+        if (!(determinant > 0.0f)) return false;
         Fit fit{(sw * sxq - sx * sq) / determinant, (sq * sxq - sqq * sx) / determinant};
         if (fit.m < 0.0f) fit = {sxq / sqq, 0.0f};
-        if (!(fit.s > 0.0f)) continue;
+        if (!(fit.s > 0.0f)) return false;
         // sum of w * (x - s q + m)^2, expanded.
         const float error =
             sxx + fit.s * (fit.s * sqq - 2.0f * sxq) + fit.m * (fit.m * sw + 2.0f * (sx - fit.s * sq));
-        if (error < best_error) {
-            best_error = error;
-            best = fit;
+        if (!(error < best_error)) return false;
+        best_error = error;
+        best = fit;
+        return true;
+    };
+
+    // Less than the whole range for the 15 steps clips the ends, which pays where they are rare or weigh
+    // little.
+    constexpr float kCuts[] = {-0.02f, 0.02f, 0.06f, 0.12f};
+    for (const float low_cut : kCuts) {
+        for (const float high_cut : kCuts) {
+            const float m = -lo - low_cut * (hi - lo);
+            improve(15.0f / ((1.0f - low_cut - high_cut) * (hi - lo)), m);
         }
+    }
+    for (int i = 0; i < 4 && improve(1.0f / best.s, best.m); ++i) {
     }
     return best;
 }
@@ -92,27 +95,23 @@ Fit fit_sub_block(const float* x, const float* w) {
 // Writes q and returns the weighted squared error.
 float quantise(const float* x, const float* w, float s, float m, float* q) {
     const float inverse = s > 0.0f ? 1.0f / s : 0.0f;
-    float error[kLanes] = {};
-    for (int j = 0; j < 32; j += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float shifted = x[j + l] + m;
-            q[j + l] = nearest(clamp(shifted * inverse, 0.0f, 15.0f));
-            const float e = shifted - s * q[j + l];
-            error[l] += w[j + l] * e * e;
-        }
+    float error[32];
+    for (int j = 0; j < 32; ++j) {
+        const float shifted = x[j] + m;
+        q[j] = nearest(clamp(shifted * inverse, 0.0f, 15.0f));
+        const float e = shifted - s * q[j];
+        error[j] = w[j] * e * e;
     }
-    return lane_sum(error);
+    return tree_sum(error);
 }
 
 float weighted_mean_residue(const float* x, const float* w, float s, const float* q) {
-    float sum[kLanes] = {}, weight[kLanes] = {};
-    for (int j = 0; j < 32; j += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            sum[l] += w[j + l] * (s * q[j + l] - x[j + l]);
-            weight[l] += w[j + l];
-        }
+    float sum[32], weight[32];
+    for (int j = 0; j < 32; ++j) {
+        sum[j] = w[j] * (s * q[j] - x[j]);
+        weight[j] = w[j];
     }
-    return lane_sum(sum) / lane_sum(weight);
+    return tree_sum(sum) / tree_sum(weight);
 }
 
 struct Solution {
@@ -162,15 +161,23 @@ void search_levels(const Sample& sample, const Fit* fits, float d, float dmin, S
 Fit solve_super_block(const Sample& sample, const Solution& solution) {
     float aa = 0.0f, ab = 0.0f, bb = 0.0f, xa = 0.0f, xb = 0.0f;
     for (int i = 0; i < 8; ++i) {
+        const auto scale = static_cast<float>(solution.scale[i]);
         const auto b = static_cast<float>(solution.min[i]);
-        for (int j = 32 * i; j < 32 * i + 32; ++j) {
-            const float a = static_cast<float>(solution.scale[i]) * solution.q[j];
-            aa += sample.w[j] * a * a;
-            ab += sample.w[j] * a * b;
-            bb += sample.w[j] * b * b;
-            xa += sample.w[j] * sample.x[j] * a;
-            xb += sample.w[j] * sample.x[j] * b;
+        float waa[32], wab[32], wbb[32], wxa[32], wxb[32];
+        for (int j = 0; j < 32; ++j) {
+            const float x = sample.x[32 * i + j], w = sample.w[32 * i + j];
+            const float a = scale * solution.q[32 * i + j];
+            waa[j] = w * a * a;
+            wab[j] = w * a * b;
+            wbb[j] = w * b * b;
+            wxa[j] = w * x * a;
+            wxb[j] = w * x * b;
         }
+        aa += tree_sum(waa);
+        ab += tree_sum(wab);
+        bb += tree_sum(wbb);
+        xa += tree_sum(wxa);
+        xb += tree_sum(wxb);
     }
     const float determinant = aa * bb - ab * ab;
     if (determinant > 1e-6f * aa * bb)

@@ -38,15 +38,13 @@ void decode(const void* blocks, float* out, std::size_t n) {
 // Writes q and returns the weighted squared error.
 float quantise(const float* x, const float* w, float s, float* q) {
     const float inverse = s != 0.0f ? 1.0f / s : 0.0f;
-    float error[kLanes] = {};
-    for (int j = 0; j < 16; j += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            q[j + l] = nearest(clamp(x[j + l] * inverse, -32.0f, 31.0f));
-            const float e = x[j + l] - s * q[j + l];
-            error[l] += w[j + l] * e * e;
-        }
+    float error[16];
+    for (int j = 0; j < 16; ++j) {
+        q[j] = nearest(clamp(x[j] * inverse, -32.0f, 31.0f));
+        const float e = x[j] - s * q[j];
+        error[j] = w[j] * e * e;
     }
-    return lane_sum(error);
+    return tree_sum(error);
 }
 
 // The best s of one sub-block, unrounded.
@@ -59,15 +57,13 @@ float fit_sub_block(const float* x, const float* w) {
     // The extreme lands near -32: s has the other sign.
     for (int i = -6; i <= 10; ++i) {
         const float inverse = (-32.0f - 0.25f * static_cast<float>(i)) / extreme;
-        float xq[kLanes] = {}, qq[kLanes] = {};
-        for (int j = 0; j < 16; j += kLanes) {
-            for (int l = 0; l < kLanes; ++l) {
-                const float q = nearest(clamp(x[j + l] * inverse, -32.0f, 31.0f));
-                xq[l] += w[j + l] * x[j + l] * q;
-                qq[l] += w[j + l] * q * q;
-            }
+        float wxq[16], wqq[16];
+        for (int j = 0; j < 16; ++j) {
+            const float q = nearest(clamp(x[j] * inverse, -32.0f, 31.0f));
+            wxq[j] = w[j] * x[j] * q;
+            wqq[j] = w[j] * q * q;
         }
-        const float sxq = lane_sum(xq), sqq = lane_sum(qq);
+        const float sxq = tree_sum(wxq), sqq = tree_sum(wqq);
         if (!(sqq > 0.0f)) continue;
         // With s = sxq / sqq the error is the sum of w * x^2 less this.
         const float gain = sxq * sxq / sqq;
@@ -110,12 +106,13 @@ void search_levels(const Sample& sample, const float* fits, float d, Solution& o
 
 // The d that is best for given integers.
 float solve_super_block(const Sample& sample, const Solution& solution) {
-    float aa = 0.0f, xa = 0.0f;
+    float waa[256], wxa[256];
     for (int j = 0; j < 256; ++j) {
         const float a = static_cast<float>(solution.scale[j / 16]) * solution.q[j];
-        aa += sample.w[j] * a * a;
-        xa += sample.w[j] * sample.x[j] * a;
+        waa[j] = sample.w[j] * a * a;
+        wxa[j] = sample.w[j] * sample.x[j] * a;
     }
+    const float aa = tree_sum(waa), xa = tree_sum(wxa);
     return aa > 0.0f ? xa / aa : 0.0f;
 }
 
