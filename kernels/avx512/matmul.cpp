@@ -1,6 +1,7 @@
 #include "kernels/avx512/matmul.h"
 
 #include "kernels/avx512/matmul_pack.h"
+#include "kernels/avx512/matmul_stream.h"
 
 namespace tern::kernels::avx512 {
 namespace {
@@ -24,25 +25,35 @@ constexpr size_t bytes_of(DType dtype) {
     return 0;
 }
 
-size_t scratch_bytes(size_t, size_t tokens) { return panel_scratch_bytes(tokens); }
+template <size_t kBlock>
+size_t scratch_bytes(size_t k, size_t tokens) {
+    return tokens <= kStreamTokens ? stream_scratch_bytes(kBlock, k, tokens) : panel_scratch_bytes(tokens);
+}
 
-template <const PanelFormat& kFormat, const FormatOps& kOps>
-void run(const MatmulArgs& args) {
-    run_panels(kFormat, kOps, args);
+template <const StreamFormat& kStream, const PanelFormat& kPanel, const FormatOps& kOps>
+void run_own(const MatmulArgs& args) {
+    if (args.tokens <= kStreamTokens)
+        run_stream(kStream, kOps, args);
+    else
+        run_panels(kPanel, kOps, args);
 }
 template <DType kDType, const FormatOps& kOps>
 void run_general(const MatmulArgs& args) {
-    run_panels(general_panel(bytes_of(kDType), kOps.has_min), kOps, args);
+    if (args.tokens <= kStreamTokens)
+        run_stream(general_stream(bytes_of(kDType)), kOps, args);
+    else
+        run_panels(general_panel(bytes_of(kDType), kOps.has_min), kOps, args);
 }
 
 template <DType kDType, const FormatOps& kOps>
 void set_general(KernelTable& table) {
     if constexpr (block_of(kDType) == kSuper)
-        table.matmul[static_cast<size_t>(kDType)] = {run_general<kDType, kOps>, scratch_bytes, kPanelRows};
+        table.matmul[static_cast<size_t>(kDType)] = {run_general<kDType, kOps>, scratch_bytes<kSuper>, kPanelRows};
 }
-template <DType kDType, const PanelFormat& kFormat, const FormatOps& kOps>
+template <DType kDType, const StreamFormat& kStream, const PanelFormat& kPanel, const FormatOps& kOps>
 void set_own(KernelTable& table) {
-    table.matmul[static_cast<size_t>(kDType)] = {run<kFormat, kOps>, scratch_bytes, kPanelRows};
+    table.matmul[static_cast<size_t>(kDType)] = {run_own<kStream, kPanel, kOps>, scratch_bytes<block_of(kDType)>,
+                                                 kPanelRows};
 }
 
 }  // namespace
@@ -51,7 +62,7 @@ void fill_quantised(KernelTable& table) {
 #define TERN_FORMAT(name, id, block, bytes) set_general<DType::name, kFormatOps_##name>(table);
 #include <tern/formats.def>
 #undef TERN_FORMAT
-#define TERN_OWN(name) set_own<DType::name, kPanel##name, kFormatOps_##name>(table);
+#define TERN_OWN(name) set_own<DType::name, kStream##name, kPanel##name, kFormatOps_##name>(table);
     TERN_OWN(Q4_0)
     TERN_OWN(Q4_1)
     TERN_OWN(Q5_0)
