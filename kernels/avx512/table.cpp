@@ -1,28 +1,35 @@
-// The table of this instruction set. What stands here is compiled with its flags, so nothing but intrinsics, C headers
-// and internal functions: an inline function shared with other objects could leak wide code into them.
+// The table of this instruction set. What stands in this folder is compiled with its flags, so nothing but intrinsics,
+// C headers and internal functions: an inline function shared with other objects could leak wide code into them.
+#include "kernels/avx512/table.h"
+
 #include "kernels/kernel.h"
 
 #if __has_include("kernels/avx512/matmul.h")
 #include "kernels/avx512/matmul.h"
-#define TERN_FILL_QUANTISED(table) avx512::fill_quantised(table)
+#define TERN_FILL_QUANTISED(table) fill_quantised(table)
 #else
 #define TERN_FILL_QUANTISED(table) static_cast<void>(table)
 #endif
 
 namespace tern::kernels {
-namespace {
+namespace avx512 {
 
-KernelTable make_table() {
-    KernelTable t{};
-    t.name = "avx512";
-    TERN_FILL_QUANTISED(t);
-    return t;
+static KernelTable make_table() noexcept {
+    KernelTable table{};
+    table.name = "avx512";
+    fill_matmul_float(table);
+    TERN_FILL_QUANTISED(table);
+    fill_quantize(table);
+    fill_norm(table);
+    fill_elementwise(table);
+    fill_attention(table);
+    return table;
 }
 
-}  // namespace
+}  // namespace avx512
 
 const KernelTable& table_avx512() noexcept {
-    static const KernelTable table = make_table();
+    static const KernelTable table = avx512::make_table();
     return table;
 }
 

@@ -7,7 +7,7 @@ namespace {
 template <class Element>
 float load(const Element* p) {
     if constexpr (sizeof(Element) == 2)
-        return load_f16(reinterpret_cast<const std::uint8_t*>(p));
+        return f16_to_f32(*p);
     else
         return *p;
 }
@@ -65,9 +65,9 @@ void kv_store(void* page, KvType type, std::size_t k_dim, std::size_t v_dim, std
               const float* v) {
     if (type == KvType::f16) {
         auto* keys = static_cast<std::uint16_t*>(page) + position;
-        for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = to_f16(k[d]);
+        for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = f32_to_f16(k[d]);
         auto* values = static_cast<std::uint16_t*>(page) + k_dim * kPageTokens + position * v_dim;
-        for (std::size_t d = 0; d < v_dim; ++d) values[d] = to_f16(v[d]);
+        for (std::size_t d = 0; d < v_dim; ++d) values[d] = f32_to_f16(v[d]);
     } else {
         auto* keys = static_cast<float*>(page) + position;
         for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = k[d];

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/formats/half.h"
+
 namespace tern::kernels::ref {
 
 inline constexpr std::size_t kStripes = 16;
@@ -32,34 +34,12 @@ inline float max_plus_zero(float a, float b) { return (a > b ? a : b) + 0.0f; }
 inline float load_f16(const std::uint8_t* p) {
     std::uint16_t h;
     std::memcpy(&h, p, sizeof h);
-    const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000) << 16;
-    const std::uint32_t magnitude = h & 0x7fff;
-    if (magnitude >= 0x7c00) return from_bits(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
-    if (magnitude >= 0x400) return from_bits(sign | ((magnitude << 13) + (112u << 23)));
-    const float value = static_cast<float>(magnitude) * 0x1p-24f;  // subnormal: exact
-    return from_bits(sign | bits_of(value));
+    return f16_to_f32(h);
 }
-
-// Nearest even; overflow gives infinity, NaN a quiet NaN.
-inline std::uint16_t to_f16(float x) {
-    const std::uint32_t u = bits_of(x);
-    const std::uint32_t sign = u >> 16 & 0x8000;
-    const std::uint32_t a = u & 0x7fffffff;
-    if (a > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7e00 | (a >> 13 & 0x3ff));
-    if (a >= 0x47800000) return static_cast<std::uint16_t>(sign | 0x7c00);
-    if (a >= 0x38800000) {  // normal; a carry out of the mantissa raises the exponent, up to infinity
-        const std::uint32_t rounded = a + 0xfff + (a >> 13 & 1);
-        return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
-    }
-    // Subnormal: the float addition rounds to a multiple of 2^-24, ties to even.
-    const float shifted = from_bits(a) + 0.5f;
-    return static_cast<std::uint16_t>(sign | (bits_of(shifted) - bits_of(0.5f)));
-}
-
 inline float load_bf16(const std::uint8_t* p) {
     std::uint16_t h;
     std::memcpy(&h, p, sizeof h);
-    return from_bits(static_cast<std::uint32_t>(h) << 16);
+    return bf16_to_f32(h);
 }
 inline float load_f32(const std::uint8_t* p) {
     float x;

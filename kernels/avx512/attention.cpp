@@ -1,0 +1,15 @@
+#include "kernels/avx512/table.h"
+#include "kernels/avx512/vec.h"
+#include "kernels/kernel.h"
+#include "kernels/simd/attention.h"
+
+namespace tern::kernels::avx512 {
+
+void fill_attention(KernelTable& table) noexcept {
+    table.kv_store = kv_store;
+    table.attention = attention;
+    table.attention_merge = attention_merge;
+    table.attention_finish = attention_finish;
+}
+
+}  // namespace tern::kernels::avx512
