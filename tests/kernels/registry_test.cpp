@@ -1,0 +1,171 @@
+// Detection and choice: the forced set is the one that runs.
+#include "kernels/registry.h"
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "tests/kernels/kernel_test.h"
+
+namespace tern::kernels {
+namespace {
+
+const KernelTable* own_table(std::string_view name) {
+    if (name == "scalar") return &table_ref();
+#if defined(__x86_64__)
+    if (name == "avx2") return &table_avx2();
+    if (name == "avx512") return &table_avx512();
+#endif
+    return nullptr;
+}
+
+TEST(Registry, ReferenceFillsEverySlot) {
+    const KernelTable& t = table_ref();
+    EXPECT_STREQ(t.name, "scalar");
+    for (const DTypeInfo& i : all_dtypes()) {
+        const MatmulKernel& m = t.matmul[static_cast<std::size_t>(i.dtype)];
+        EXPECT_TRUE(m.run && m.scratch_bytes) << i.name;
+    }
+    EXPECT_TRUE(t.quantize_q8_256 && t.quantize_q8_32 && t.rms_norm && t.layer_norm && t.add && t.mul && t.scale &&
+                t.add_scaled && t.silu_mul && t.softmax && t.rope && t.kv_store && t.attention &&
+                t.attention_merge && t.attention_finish);
+}
+
+TEST(Registry, ListsSlowestFirstAndScalarAlways) {
+    const IsaList none = isas(CpuFeatures{});
+    ASSERT_GE(none.count, 1u);
+    EXPECT_STREQ(none.items[0].name, "scalar");
+    EXPECT_TRUE(none.items[0].built && none.items[0].usable);
+    for (std::size_t i = 1; i < none.count; ++i) EXPECT_FALSE(none.items[i].usable) << none.items[i].name;
+}
+
+TEST(Registry, ABareCpuGetsTheReference) {
+    const auto set = select(CpuFeatures{});
+    ASSERT_TRUE(set);
+    EXPECT_STREQ(set->isa, "scalar");
+    EXPECT_EQ(set->table.attention, table_ref().attention);
+}
+
+TEST(Registry, RefusesWhatIsUnknownOrUnusable) {
+    const CpuFeatures cpu = detect_cpu();
+    EXPECT_FALSE(select(cpu, "avx1024"));
+    EXPECT_FALSE(select(cpu, "AVX2"));
+    EXPECT_FALSE(select(CpuFeatures{}, "avx2"));
+    EXPECT_FALSE(select(CpuFeatures{}, "avx512"));
+    CpuFeatures only_avx2;
+    only_avx2.avx2 = true;
+    EXPECT_FALSE(select(only_avx2, "avx512"));
+}
+
+TEST(Registry, TheDefaultIsTheFastestUsable) {
+    const CpuFeatures cpu = detect_cpu();
+    const IsaList list = isas(cpu);
+    std::string fastest;
+    for (std::size_t i = 0; i < list.count; ++i)
+        if (list.items[i].usable) fastest = list.items[i].name;
+    EXPECT_EQ(select(cpu)->isa, fastest);
+    EXPECT_EQ(select(cpu)->isa, std::string(select(cpu, fastest)->isa));
+}
+
+class RegistryForced : public testing::TestWithParam<std::string> {};
+
+// Where the set has a kernel of its own, that very function is chosen; elsewhere a slower set's, never a faster one's.
+TEST_P(RegistryForced, RunsTheForcedSet) {
+    const KernelTable* own = own_table(GetParam());
+    ASSERT_NE(own, nullptr);
+    EXPECT_EQ(own->name, GetParam());
+    const auto set = select(detect_cpu(), GetParam());
+    ASSERT_TRUE(set);
+    EXPECT_EQ(set->isa, GetParam());
+    EXPECT_EQ(set->table.name, GetParam());
+    auto check = [&](auto member, const char* what) {
+        ASSERT_NE(set->table.*member, nullptr) << what;
+        if (own->*member)
+            EXPECT_EQ(set->table.*member, own->*member) << what;
+        else
+            EXPECT_EQ(set->table.*member, table_ref().*member) << what;
+    };
+    check(&KernelTable::quantize_q8_256, "quantize_q8_256");
+    check(&KernelTable::quantize_q8_32, "quantize_q8_32");
+    check(&KernelTable::rms_norm, "rms_norm");
+    check(&KernelTable::layer_norm, "layer_norm");
+    check(&KernelTable::add, "add");
+    check(&KernelTable::mul, "mul");
+    check(&KernelTable::scale, "scale");
+    check(&KernelTable::add_scaled, "add_scaled");
+    check(&KernelTable::silu_mul, "silu_mul");
+    check(&KernelTable::softmax, "softmax");
+    check(&KernelTable::rope, "rope");
+    check(&KernelTable::kv_store, "kv_store");
+    check(&KernelTable::attention, "attention");
+    check(&KernelTable::attention_merge, "attention_merge");
+    check(&KernelTable::attention_finish, "attention_finish");
+    for (const DTypeInfo& i : all_dtypes()) {
+        const auto slot = static_cast<std::size_t>(i.dtype);
+        ASSERT_NE(set->table.matmul[slot].run, nullptr) << i.name;
+        ASSERT_NE(set->table.matmul[slot].scratch_bytes, nullptr) << i.name;
+        EXPECT_GE(set->table.matmul[slot].row_tile, 1u);
+        const KernelTable* origin = own_table(set->matmul_isa[slot]);
+        ASSERT_NE(origin, nullptr) << i.name;
+        EXPECT_EQ(set->table.matmul[slot].run, origin->matmul[slot].run) << i.name;
+        if (own->matmul[slot].run) {
+            EXPECT_EQ(set->matmul_isa[slot], GetParam()) << i.name;
+        }
+    }
+}
+TERN_FOR_ALL_ISAS(RegistryForced);
+
+// Every instruction set has its own version of every operation, so that forcing one tests that one.
+TEST(Registry, FastSetsAreComplete) {
+    for (const std::string& name : test::fast_isas()) {
+        const KernelTable* own = own_table(name);
+        ASSERT_NE(own, nullptr);
+        EXPECT_TRUE(own->quantize_q8_256 && own->quantize_q8_32 && own->rms_norm && own->layer_norm && own->add &&
+                    own->mul && own->scale && own->add_scaled && own->silu_mul && own->softmax && own->rope &&
+                    own->kv_store && own->attention && own->attention_merge && own->attention_finish)
+            << name;
+        for (DType d : {DType::F32, DType::F16, DType::BF16})
+            EXPECT_TRUE(own->matmul[static_cast<std::size_t>(d)].run) << name << " " << to_string(d);
+    }
+}
+
+#if defined(__x86_64__) && defined(__linux__)
+// The kernel's own view: it hides what the operating system does not save.
+TEST(Cpu, AgreesWithTheOperatingSystem) {
+    std::ifstream in("/proc/cpuinfo");
+    if (!in) GTEST_SKIP() << "/proc/cpuinfo cannot be read";
+    std::set<std::string> flags;
+    std::string name;
+    for (std::string line; std::getline(in, line) && (flags.empty() || name.empty());) {
+        std::istringstream value(line.substr(std::min(line.size(), line.find(':') + 1)));
+        if (line.starts_with("flags"))
+            for (std::string flag; value >> flag;) flags.insert(flag);
+        if (line.starts_with("model name")) std::getline(value >> std::ws, name);
+    }
+    auto has = [&](std::initializer_list<const char*> all) {
+        for (const char* flag : all)
+            if (!flags.contains(flag)) return false;
+        return true;
+    };
+    const CpuFeatures cpu = detect_cpu();
+    EXPECT_EQ(cpu.avx2, has({"avx2", "fma", "f16c"}));
+    EXPECT_EQ(cpu.avx512, has({"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}));
+    EXPECT_EQ(cpu.avx512_bf16, has({"avx512_bf16"}));
+    EXPECT_EQ(cpu.avx_vnni, has({"avx_vnni"}));
+    EXPECT_EQ(cpu.amx_int8, has({"amx_tile", "amx_int8"}));
+    EXPECT_FALSE(cpu.neon_dotprod);
+    EXPECT_EQ(std::string(cpu.name), name.substr(0, sizeof cpu.name - 1));
+}
+#endif
+
+TEST(Cpu, SaysTheSameTwice) {
+    const CpuFeatures a = detect_cpu();
+    const CpuFeatures b = detect_cpu();
+    EXPECT_EQ(a.avx2, b.avx2);
+    EXPECT_EQ(a.avx512, b.avx512);
+    EXPECT_STREQ(a.name, b.name);
+    EXPECT_TRUE(a.avx2 || !a.avx512);
+}
+
+}  // namespace
+}  // namespace tern::kernels
