@@ -1,0 +1,112 @@
+#include <cmath>
+
+#include "conformance.h"
+
+namespace tern::test {
+namespace {
+
+struct Shape {
+    std::uint32_t heads, kv_heads, k_dim, v_dim, window = 0;
+    float softcap = 0;
+};
+
+struct Attention {
+    Shape shape;
+    Matrix q, k, v;
+    graph::Graph g;
+
+    Attention(const Shape& s, std::uint32_t tokens)
+        : shape(s), q(tokens, std::uint64_t{s.heads} * s.k_dim, 1), k(tokens, std::uint64_t{s.kv_heads} * s.k_dim, 2),
+          v(tokens, std::uint64_t{s.kv_heads} * s.v_dim, 3) {
+        const graph::Value out = g.attention(g.embed(q.weight()), g.embed(k.weight()), g.embed(v.weight()),
+                                             {s.heads, s.kv_heads, s.k_dim, s.v_dim}, scale(), {s.window}, s.softcap);
+        g.set_logits(g.take_outputs(out));
+    }
+    float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.k_dim)); }
+
+    // Exact attention of token t of a sequence whose tokens lie at `rows` of the tables.
+    void expect_token(const float* got, const std::vector<std::uint32_t>& rows, std::uint32_t t) const {
+        const std::uint32_t low = shape.window && t + 1 > shape.window ? t + 1 - shape.window : 0;
+        for (std::uint32_t h = 0; h < shape.heads; ++h) {
+            const std::uint32_t kv = h / (shape.heads / shape.kv_heads);
+            std::vector<double> p;
+            double max = -1e300, sum = 0;
+            for (std::uint32_t i = low; i <= t; ++i) {
+                double s = 0;
+                for (std::uint32_t d = 0; d < shape.k_dim; ++d)
+                    s += static_cast<double>(q.row(rows[t])[h * shape.k_dim + d]) * k.row(rows[i])[kv * shape.k_dim + d];
+                s *= static_cast<double>(scale());
+                if (shape.softcap > 0) s = shape.softcap * std::tanh(s / shape.softcap);
+                p.push_back(s);
+                max = std::max(max, s);
+            }
+            for (double& s : p) sum += s = std::exp(s - max);
+            for (std::uint32_t d = 0; d < shape.v_dim; ++d) {
+                double exact = 0, size = 0;
+                for (std::uint32_t i = low; i <= t; ++i) {
+                    exact += p[i - low] / sum * v.row(rows[i])[kv * shape.v_dim + d];
+                    size += p[i - low] / sum * std::abs(v.row(rows[i])[kv * shape.v_dim + d]);
+                }
+                // Scores of size at most 8 here: their rounding errors (k_dim terms) go through exp as they are.
+                const double units = 16.0 * shape.k_dim + 2.0 * static_cast<double>(t - low + 1) + 64;
+                expect_near(got[h * shape.v_dim + d], exact, size, units);
+            }
+        }
+    }
+};
+
+const Shape kShapes[] = {{1, 1, 16, 16}, {4, 2, 64, 64}, {6, 2, 10, 7}, {3, 3, 80, 96}, {8, 1, 128, 128},
+                         {4, 2, 32, 32, 5}, {4, 4, 64, 64, 100}, {2, 1, 48, 48, 0, 3.0f}};
+
+TEST(AttentionOp, PrefillInOnePiece) {
+    for (const Shape& s : kShapes) {
+        constexpr std::uint32_t n = 150;
+        const Attention a(s, n);
+        const std::vector<float> got = conform(a.g, {{{n}}});
+        std::vector<std::uint32_t> rows(n);
+        for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
+        for (std::uint32_t t = 0; t < n; t += 7) a.expect_token(got.data() + t * std::size_t{s.heads} * s.v_dim, rows, t);
+    }
+}
+
+// The same tokens in chunks, one by one, and with other sequences: the same bits.
+TEST(AttentionOp, ChunksAndNeighboursChangeNothing) {
+    for (const Shape& s : kShapes) {
+        constexpr std::uint32_t n = 140;
+        const Attention a(s, n);
+        const std::size_t width = std::size_t{s.heads} * s.v_dim;
+        for (const KvType type : {KvType::f32, KvType::f16}) {
+            const std::vector<float> whole = conform(a.g, {{{n}}}, type);
+            expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}}, type), whole, "chunks");
+            std::vector<std::vector<Sequence>> single;
+            for (std::uint32_t i = 0; i < n; ++i) single.push_back({{1, i}});
+            expect_same_bits(run_graph({"cpu", "", 2}, a.g, single, type), whole, "one by one");
+        }
+        // Two sequences, interleaved: tokens are handed out in batch order.
+        const std::vector<float> mixed = conform(a.g, {{{20, 0}, {30, 0}}, {{1, 20}, {40, 30}}, {{49, 21}, {0, 70}}});
+        std::vector<std::uint32_t> first, second;
+        for (std::uint32_t i = 0; i < 20; ++i) first.push_back(i);
+        for (std::uint32_t i = 20; i < 50; ++i) second.push_back(i);
+        first.push_back(50);
+        for (std::uint32_t i = 51; i < 91; ++i) second.push_back(i);
+        for (std::uint32_t i = 91; i < 140; ++i) first.push_back(i);
+        for (std::uint32_t t = 0; t < first.size(); t += 5) a.expect_token(mixed.data() + first[t] * width, first, t);
+        for (std::uint32_t t = 0; t < second.size(); t += 5) a.expect_token(mixed.data() + second[t] * width, second, t);
+    }
+}
+
+// Across the border of an attention chunk.
+TEST(AttentionOp, LongContext) {
+    const Shape s{4, 2, 16, 16};
+    constexpr std::uint32_t n = 2 * kernels::kChunkTokens + 130;
+    const Attention a(s, n);
+    const std::vector<float> whole = conform(a.g, {{{n}}});
+    std::vector<std::uint32_t> rows(n);
+    for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
+    for (const std::uint32_t t : {0u, 1023u, 1024u, 1025u, 2047u, 2048u, n - 1})
+        a.expect_token(whole.data() + std::size_t{t} * 64, rows, t);
+    expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{1077, 1100}}, {{1, 2177}}}), whole, "chunks");
+}
+
+}  // namespace
+}  // namespace tern::test

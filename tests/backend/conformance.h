@@ -1,0 +1,124 @@
+// Runs one small graph on every backend, instruction set and thread count. Backends that promise bits must equal the
+// reference backend by memcmp; the reference backend is held against an exact computation in the tests.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/interface.h"
+#include "graph/graph.h"
+#include "kernels/registry.h"
+
+namespace tern::test {
+
+// A matrix of random floats that lives as long as the test, usable as a weight.
+struct Matrix {
+    std::uint64_t rows, cols;
+    std::vector<float> data;
+    std::string name = "test";
+
+    Matrix(std::uint64_t r, std::uint64_t c, unsigned seed, float scale = 1.0f) : rows(r), cols(c), data(r * c) {
+        std::mt19937 random(seed);
+        std::normal_distribution<float> normal(0.0f, scale);
+        for (float& x : data) x = normal(random);
+    }
+    graph::Weight weight(std::uint64_t slabs = 1) const {
+        return {.data = data.data(), .dtype = DType::F32, .cols = cols, .rows = rows / slabs, .slabs = slabs, .name = name};
+    }
+    const float* row(std::uint64_t r) const { return data.data() + r * cols; }
+};
+
+// Token t reads row t of an embedding table: the way any input gets into a graph.
+inline std::vector<TokenId> first_tokens(std::size_t n) {
+    std::vector<TokenId> tokens(n);
+    for (std::size_t i = 0; i < n; ++i) tokens[i] = static_cast<TokenId>(i);
+    return tokens;
+}
+
+struct Sequence {
+    std::uint32_t count;
+    std::uint32_t position = 0;
+};
+
+struct Run {
+    std::string backend = "ref", isa;
+    unsigned threads = 1;
+};
+
+inline std::vector<Run> all_runs() {
+    std::vector<Run> runs;
+    const kernels::IsaList list = kernels::isas(kernels::detect_cpu());
+    for (std::size_t i = 0; i < list.count; ++i)
+        if (list.items[i].usable)
+            for (const unsigned threads : {1u, 2u, 5u}) runs.push_back({"cpu", list.items[i].name, threads});
+    return runs;
+}
+
+// Logits of every token (or of `outputs`) for consecutive batches over one KV cache; pages are given out in a
+// scattered order.
+inline std::vector<float> run_graph(const Run& run, const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
+                                    KvType kv_type = KvType::f32, const std::vector<std::uint32_t>* outputs = nullptr) {
+    const auto backend = backend::make_backend(run.backend, run.isa, run.threads);
+    std::uint32_t most = 0, sequences = 0, longest = 0;
+    for (const auto& step : steps) {
+        std::uint32_t n = 0;
+        for (const Sequence& s : step) {
+            n += s.count;
+            longest = std::max(longest, s.position + s.count);
+        }
+        most = std::max(most, n);
+        sequences = std::max(sequences, static_cast<std::uint32_t>(step.size()));
+    }
+    const std::uint32_t pages_each = longest / kernels::kPageTokens + 1;
+    const auto kv = backend->make_kv(g, kv_type, pages_each * sequences);
+    const auto program = backend->compile(g, {most, most, longest});
+    std::vector<std::vector<std::uint32_t>> tables(sequences);
+    for (std::uint32_t s = 0; s < sequences; ++s)
+        for (std::uint32_t p = 0; p < pages_each; ++p) tables[s].push_back((pages_each - 1 - p) * sequences + s);
+    std::vector<float> all;
+    TokenId next = 0;
+    for (const auto& step : steps) {
+        std::vector<TokenId> tokens;
+        std::vector<backend::Segment> segments;
+        for (std::size_t s = 0; s < step.size(); ++s) {
+            if (step[s].count == 0) continue;
+            segments.push_back({static_cast<std::uint32_t>(tokens.size()), step[s].count, step[s].position, tables[s]});
+            for (std::uint32_t i = 0; i < step[s].count; ++i) tokens.push_back(next++);
+        }
+        std::vector<std::uint32_t> every;
+        for (std::uint32_t i = 0; i < tokens.size(); ++i) every.push_back(i);
+        const auto rows = program->run({tokens, segments, outputs ? *outputs : every}, *kv);
+        all.insert(all.end(), rows.begin(), rows.end());
+    }
+    return all;
+}
+
+inline void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, const std::string& what) {
+    ASSERT_EQ(a.size(), b.size()) << what;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0) << what << " at " << i << ": " << a[i] << " and " << b[i];
+}
+
+// Every backend gives the reference's bits for the graph. Returns the reference's result.
+inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
+                                  KvType kv_type = KvType::f32) {
+    const std::vector<float> expected = run_graph({}, g, steps, kv_type);
+    for (const Run& run : all_runs())
+        expect_same_bits(run_graph(run, g, steps, kv_type), expected,
+                         run.backend + " " + run.isa + " x" + std::to_string(run.threads));
+    return expected;
+}
+
+// |x - exact| <= units · 2^-24 · magnitude, the rounding errors a computation of `units` roundings may add up to.
+inline void expect_near(float x, double exact, double magnitude, double units) {
+    EXPECT_LE(std::abs(static_cast<double>(x) - exact), units * 0x1p-24 * magnitude + 0x1p-140)
+        << x << " instead of " << exact;
+}
+
+}  // namespace tern::test

@@ -1,0 +1,115 @@
+#include <cmath>
+
+#include "conformance.h"
+#include "kernels/formats/format.h"
+
+namespace tern::test {
+namespace {
+
+// Blocks of random bytes, then made sane by decoding and clamping: every format has them.
+struct Quantised {
+    DType dtype;
+    std::uint64_t rows, cols;
+    std::vector<std::byte> bytes;
+    std::vector<float> exact;
+
+    Quantised(DType d, std::uint64_t r, std::uint64_t c, unsigned seed) : dtype(d), rows(r), cols(c) {
+        const DTypeInfo& i = info(d);
+        bytes.resize(row_bytes(d, c) * r);
+        exact.resize(r * c);
+        std::mt19937 random(seed);
+        const std::size_t blocks = bytes.size() / i.block_bytes;
+        for (std::size_t b = 0; b < blocks; ++b)
+            for (bool sane = false; !sane;) {
+                for (std::size_t k = 0; k < i.block_bytes; ++k)
+                    bytes[b * i.block_bytes + k] = static_cast<std::byte>(random());
+                kernels::format_ops(d).decode(bytes.data() + b * i.block_bytes, exact.data() + b * i.block, i.block);
+                sane = true;
+                for (std::size_t k = 0; k < i.block; ++k) {
+                    const float x = exact[b * i.block + k];
+                    sane &= std::isfinite(x) && std::abs(x) < 1e3f && (x == 0 || std::abs(x) > 1e-20f);
+                }
+            }
+    }
+    graph::Weight weight(std::uint64_t slabs = 1) const {
+        return {.data = bytes.data(), .dtype = dtype, .cols = cols, .rows = rows / slabs, .slabs = slabs, .name = "w"};
+    }
+};
+
+class EveryFormat : public testing::TestWithParam<DType> {};
+
+TEST_P(EveryFormat, LinearAgreesWithTheDefinition) {
+    const DType dtype = GetParam();
+    for (const std::uint32_t n : {1u, 3u, 17u, 40u}) {
+        const std::uint64_t cols = info(dtype).block == 1 ? 75 : info(dtype).block == 32 ? 96 : 512, rows = 53;
+        const Quantised w(dtype, rows, cols, 5);
+        const Matrix x(n, cols, 6);
+        graph::Graph g;
+        g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight())));
+        const std::vector<float> got = conform(g, {{{n}}});
+        const std::uint32_t act_block = info(dtype).block;
+        for (std::uint32_t t = 0; t < n; ++t)
+            for (std::uint64_t r = 0; r < rows; ++r) {
+                double exact = 0, magnitude = 0, quantisation = 0;
+                for (std::uint64_t k = 0; k < cols; ++k) {
+                    const double product = static_cast<double>(w.exact[r * cols + k]) * x.row(t)[k];
+                    exact += product;
+                    magnitude += std::abs(product);
+                }
+                if (act_block > 1)  // an activation is off by at most half a step of its block
+                    for (std::uint64_t b = 0; b < cols; b += act_block) {
+                        double amax = 0, weights = 0;
+                        for (std::uint64_t k = b; k < b + act_block; ++k) {
+                            amax = std::max<double>(amax, std::abs(x.row(t)[k]));
+                            weights += std::abs(w.exact[r * cols + k]);
+                        }
+                        quantisation += weights * amax / 127 * 0.5001;
+                    }
+                // Minimums cancel against quants, so their size counts as well: bounded by the largest weight.
+                const double bound = quantisation + magnitude * 0x1p-24 * (static_cast<double>(cols) + 64) * 8 + 1e-12;
+                ASSERT_LE(std::abs(got[t * rows + r] - exact), bound) << to_string(dtype) << " row " << r;
+            }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Linear, EveryFormat, testing::ValuesIn(all_dtypes().begin(), all_dtypes().end()), [](const auto& p) {
+    switch (p.param) {
+#define TERN_FORMAT(name, id, block, bytes) \
+    case DType::name: return std::string(#name);
+#include <tern/formats.def>
+#undef TERN_FORMAT
+    }
+    return std::string();
+});
+
+TEST(Linear, BiasIsAddedOnce) {
+    const Matrix x(4, 64, 1), w(37, 64, 2), bias(1, 37, 3);
+    graph::Graph plain, biased;
+    plain.set_logits(plain.take_outputs(plain.linear(plain.embed(x.weight()), w.weight())));
+    graph::Weight b = bias.weight();
+    biased.set_logits(biased.take_outputs(biased.linear(biased.embed(x.weight()), w.weight(), b)));
+    const std::vector<float> without = conform(plain, {{{4}}}), with = conform(biased, {{{4}}});
+    for (std::size_t i = 0; i < with.size(); ++i) ASSERT_EQ(with[i], without[i] + bias.data[i % 37]);
+}
+
+// Products that share an input run as one step; their results must not depend on that.
+TEST(Linear, SharedInputs) {
+    const Matrix x(3, 256, 1), w1(90, 256, 2), w2(90, 256, 3);
+    const Quantised q1(DType::Q8_0, 90, 256, 4), q2(DType::Q4_K, 90, 256, 5);
+    graph::Graph g;
+    const graph::Value h = g.embed(x.weight());
+    const graph::Value a = g.linear(h, w1.weight()), b = g.scale(g.linear(h, q1.weight()), 0.5f),
+                       c = g.linear(h, q2.weight()), d = g.linear(h, w2.weight());
+    g.set_logits(g.take_outputs(g.add(g.add(a, b), g.add(c, d))));
+    const std::vector<float> together = conform(g, {{{3}}});
+    const auto alone = [&](const graph::Weight& w, float factor) {
+        graph::Graph one;
+        one.set_logits(one.take_outputs(one.scale(one.linear(one.embed(x.weight()), w), factor)));
+        return run_graph({}, one, {{{3}}});
+    };
+    const auto ra = alone(w1.weight(), 1), rb = alone(q1.weight(), 0.5f), rc = alone(q2.weight(), 1), rd = alone(w2.weight(), 1);
+    for (std::size_t i = 0; i < together.size(); ++i) ASSERT_EQ(together[i], (ra[i] + rb[i]) + (rc[i] + rd[i]));
+}
+
+}  // namespace
+}  // namespace tern::test

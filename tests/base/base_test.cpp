@@ -1,0 +1,90 @@
+#include <gtest/gtest.h>
+#include <tern/dtype.h>
+#include <tern/error.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <set>
+
+#include "base/aligned_buffer.h"
+#include "base/checked.h"
+#include "base/mapped_file.h"
+#include "base/memory.h"
+
+namespace tern {
+namespace {
+
+ErrorCode code_of(const std::function<void()>& f) {
+    try {
+        f();
+    } catch (const Error& e) {
+        EXPECT_STRNE(e.what(), "");
+        return e.code();
+    }
+    ADD_FAILURE() << "nothing was thrown";
+    return ErrorCode::internal;
+}
+
+TEST(Checked, SaysWhenItOverflows) {
+    std::uint64_t out = 0;
+    EXPECT_TRUE(base::checked_add<std::uint64_t>(UINT64_MAX - 1, 1, out));
+    EXPECT_FALSE(base::checked_add<std::uint64_t>(UINT64_MAX, 1, out));
+    EXPECT_TRUE(base::checked_mul<std::uint64_t>(UINT64_C(1) << 32, UINT64_C(0xffffffff), out));
+    EXPECT_FALSE(base::checked_mul<std::uint64_t>(UINT64_C(1) << 32, UINT64_C(1) << 32, out));
+    EXPECT_TRUE(base::checked_align_up<std::uint64_t>(33, 32, out));
+    EXPECT_EQ(out, 64u);
+    EXPECT_FALSE(base::checked_align_up<std::uint64_t>(UINT64_MAX - 3, 32, out));
+}
+
+TEST(DTypes, AreConsistent) {
+    std::set<std::uint32_t> ids;
+    for (const DTypeInfo& i : all_dtypes()) {
+        EXPECT_TRUE(ids.insert(static_cast<std::uint32_t>(i.dtype)).second);
+        EXPECT_EQ(dtype_from_name(i.name), i.dtype);
+        EXPECT_EQ(dtype_from_id(static_cast<std::uint32_t>(i.dtype)), i.dtype);
+        EXPECT_EQ(&info(i.dtype), &i);
+        EXPECT_EQ(row_bytes(i.dtype, 4 * i.block), 4 * i.block_bytes);
+    }
+    EXPECT_EQ(ids.size(), 26u);
+    EXPECT_FALSE(dtype_from_id(4));
+    EXPECT_FALSE(dtype_from_id(0xffffffff));
+    EXPECT_FALSE(dtype_from_name("q4_k"));
+}
+
+TEST(AlignedBuffer, RefusesWhatTheMachineDoesNotHave) {
+    EXPECT_EQ(code_of([] { base::AlignedBuffer(std::size_t{1} << 60, "a test"); }), ErrorCode::out_of_memory);
+    const base::AlignedBuffer none(0, "a test");
+    EXPECT_EQ(none.data(), nullptr);
+    const base::AlignedBuffer some(100, "a test");
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(some.data()) % 64, 0u);
+    for (std::size_t i = 0; i < 100; ++i) EXPECT_EQ(some.data()[i], std::byte{0});
+}
+
+TEST(MappedFile, MapsAndReads) {
+    const std::filesystem::path path = std::filesystem::temp_directory_path() / "tern_base_test.bin";
+    {
+        std::ofstream out(path, std::ios::binary);
+        out << "twelve bytes";
+    }
+    for (const bool map : {true, false}) {
+        const base::MappedFile f = map ? base::MappedFile::map(path) : base::MappedFile::read(path);
+        ASSERT_EQ(f.bytes().size(), 12u);
+        EXPECT_EQ(static_cast<char>(f.bytes()[3]), 'l');
+        EXPECT_EQ(f.mapped(), map);
+    }
+    std::ofstream(path, std::ios::trunc).close();
+    EXPECT_TRUE(base::MappedFile::map(path).bytes().empty());
+    EXPECT_TRUE(base::MappedFile::read(path).bytes().empty());
+    std::filesystem::remove(path);
+    EXPECT_EQ(code_of([&] { base::MappedFile::map(path); }), ErrorCode::not_found);
+    EXPECT_EQ(code_of([] { base::MappedFile::map(std::filesystem::temp_directory_path()); }), ErrorCode::io);
+    EXPECT_EQ(code_of([] { base::MappedFile::read("/dev/null"); }), ErrorCode::io);
+}
+
+TEST(Memory, IsPlausible) { EXPECT_GT(base::available_memory(), 1u << 20); }
+
+}  // namespace
+}  // namespace tern

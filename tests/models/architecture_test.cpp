@@ -1,0 +1,195 @@
+// Whole models against the peer's logits, and broken model files.
+#include <gtest/gtest.h>
+#include <tern/tern.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <sstream>
+
+#include "kernels/registry.h"
+#include "support/reference_data.h"
+
+namespace tern {
+namespace {
+
+std::vector<TokenId> reference_tokens(const std::filesystem::path& dir) {
+    std::istringstream in(test::read_file(dir / "tokens.txt"));
+    std::vector<TokenId> tokens;
+    for (TokenId id; in >> id;) tokens.push_back(id);
+    return tokens;
+}
+
+std::vector<float> logits(const Runtime& runtime, const gguf::File& file, std::span<const TokenId> tokens, std::size_t chunk,
+                          KvType kv = KvType::f32) {
+    const std::filesystem::path path = file.name();
+    Session session(Model::load(runtime, path), {.context = 256, .kv_type = kv, .batch = 64});
+    std::vector<float> all;
+    for (std::size_t i = 0; i < tokens.size(); i += chunk) {
+        const Append item{.tokens = tokens.subspan(i, std::min(chunk, tokens.size() - i)), .all_logits = true};
+        const auto rows = session.eval(std::span(&item, 1));
+        all.insert(all.end(), rows.begin(), rows.end());
+    }
+    return all;
+}
+
+double nmse(std::span<const float> got, std::span<const float> expected) {
+    double error = 0, power = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        error += std::pow(static_cast<double>(got[i]) - expected[i], 2);
+        power += std::pow(static_cast<double>(expected[i]), 2);
+    }
+    return error / power;
+}
+
+TEST(Nmse, IsWhatItSays) {
+    const float a[] = {1, 2, 2}, b[] = {1, 2, 2.5f};
+    EXPECT_EQ(nmse(a, a), 0);
+    EXPECT_DOUBLE_EQ(nmse(b, a), 0.25 / 9);
+}
+
+class Golden : public testing::TestWithParam<const char*> {};
+
+TEST_P(Golden, EqualsThePeerOnEveryPath) {
+    TERN_REFERENCE(dir, "arch");
+    const auto file = gguf::File::open(dir / (std::string(GetParam()) + ".gguf"));
+    const auto expected = test::read_array<float>(dir / (std::string(GetParam()) + ".logits"));
+    const std::vector<TokenId> tokens = reference_tokens(dir);
+    const std::vector<float> first = logits(Runtime({.threads = 1, .isa = "scalar"}), file, tokens, tokens.size());
+    ASSERT_EQ(first.size(), expected.size());
+    EXPECT_LT(nmse(first, expected), 1e-9);
+
+    const std::vector<float> half = logits(Runtime({.threads = 1}), file, tokens, tokens.size(), KvType::f16);
+    EXPECT_LT(nmse(half, expected), 1e-5);  // f16 keeps 11 bits of K and V
+    EXPECT_NE(std::memcmp(half.data(), first.data(), first.size() * sizeof(float)), 0) << "f16 KV was not used";
+
+    const kernels::IsaList isas = kernels::isas(kernels::detect_cpu());
+    for (std::size_t i = 0; i < isas.count; ++i) {
+        if (!isas.items[i].usable) continue;
+        for (const unsigned threads : {1u, 4u}) {
+            const Runtime runtime({.threads = threads, .isa = isas.items[i].name});
+            for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, tokens.size()}) {
+                const std::vector<float> other = logits(runtime, file, tokens, chunk);
+                ASSERT_EQ(other.size(), first.size());
+                EXPECT_EQ(std::memcmp(other.data(), first.data(), first.size() * sizeof(float)), 0)
+                    << isas.items[i].name << ", " << threads << " threads, chunks of " << chunk;
+            }
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::Values("llama", "mixtral"),
+                         [](const auto& p) { return std::string(p.param); });
+
+// ---- broken files -------------------------------------------------------------------------------------------------
+
+// A copy of a model file with changes.
+struct Change {
+    std::string drop_tensor, drop_key, reshape, extra;
+    std::function<void(gguf::Writer&)> add;  // replaces drop_key
+};
+
+std::vector<std::byte> changed(const gguf::File& file, const Change& change) {
+    gguf::Writer out(file.alignment());
+    for (const gguf::Value& v : file.metadata())
+        if (v.key() != change.drop_key && v.key() != "general.alignment") out.add(v);
+    if (change.add) change.add(out);
+    for (const gguf::Tensor& t : file.tensors()) {
+        if (t.name == change.drop_tensor) continue;
+        std::vector<std::uint64_t> shape(t.shape, t.shape + t.rank);
+        std::size_t bytes = t.bytes;
+        if (t.name == change.reshape) {
+            shape.back() -= 1;
+            bytes = bytes / (shape.back() + 1) * shape.back();
+        }
+        out.add_tensor(t.name, t.dtype, shape, {t.data, bytes});
+    }
+    if (!change.extra.empty()) {
+        const auto& t = file.tensors().front();
+        out.add_tensor(change.extra, t.dtype, std::span(t.shape, t.rank), {t.data, t.bytes});
+    }
+    return out.to_bytes();
+}
+
+std::string load_error(const std::vector<std::byte>& bytes, ErrorCode code = ErrorCode::bad_file) {
+    try {
+        Model::load(Runtime({.threads = 1}), gguf::File::parse(bytes, "changed.gguf"));
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), code) << e.what();
+        return e.what();
+    }
+    ADD_FAILURE() << "the file was accepted";
+    return {};
+}
+
+class Broken : public testing::TestWithParam<const char*> {
+protected:
+    static bool says(const std::string& message, const std::string& part) {
+        if (message.find(part) != std::string::npos) return true;
+        ADD_FAILURE() << "'" << message << "' does not name '" << part << "'";
+        return false;
+    }
+};
+
+TEST_P(Broken, IsNamed) {
+    TERN_REFERENCE(path, std::string("arch/") + GetParam() + ".gguf");
+    const auto file = gguf::File::open(path);
+    EXPECT_NO_THROW(Model::load(Runtime({.threads = 1}), gguf::File::parse(changed(file, {}), "same.gguf")));
+    for (const gguf::Tensor& t : file.tensors()) {
+        const std::string name(t.name);
+        if (name == "output.weight" || name == "rope_freqs.weight") continue;  // optional
+        says(load_error(changed(file, {.drop_tensor = name})), name);
+        if (name != "token_embd.weight") says(load_error(changed(file, {.reshape = name})), name);
+    }
+    says(load_error(changed(file, {.extra = "blk.0.unheard_of.weight"})), "blk.0.unheard_of.weight");
+    for (const char* key : {"block_count", "embedding_length", "attention.head_count", "feed_forward_length",
+                            "context_length", "attention.layer_norm_rms_epsilon"}) {
+        const std::string full = std::string("llama.") + key;
+        says(load_error(changed(file, {.drop_key = full})), full);
+        says(load_error(changed(file, {.drop_key = full, .add = [&](auto& w) { w.add_string(full, "many"); }})), full);
+        says(load_error(changed(file, {.drop_key = full, .add = [&](auto& w) { w.add_i32(full, -1); }})), full);
+    }
+    // CVE-2024-8063: a number of layers that no file can hold.
+    says(load_error(changed(file, {.drop_key = "llama.block_count",
+                                   .add = [](auto& w) { w.add_u32("llama.block_count", 4000000000u); }})),
+         "llama.block_count");
+    says(load_error(changed(file, {.drop_key = "llama.attention.head_count_kv",
+                                   .add = [](auto& w) { w.add_u32("llama.attention.head_count_kv", 3); }})),
+         "heads");
+    says(load_error(changed(file, {.drop_key = "general.architecture",
+                                   .add = [](auto& w) { w.add_string("general.architecture", "perceptron"); }}),
+                    ErrorCode::unsupported),
+         "llama");
+    says(load_error(changed(file, {.drop_key = "llama.rope.scaling.type",
+                                   .add = [](auto& w) { w.add_string("llama.rope.scaling.type", "spiral"); }}),
+                    ErrorCode::unsupported),
+         "spiral");
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Broken, testing::Values("llama", "mixtral"),
+                         [](const auto& p) { return std::string(p.param); });
+
+TEST(Models, VocabularyOnlyFilesAreRefused) {
+    TERN_REFERENCE(path, "vocab/gpt-2.gguf");
+    try {
+        Model::load(Runtime({.threads = 1}), path);
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_NE(std::string(e.what()).find("no tensors"), std::string::npos) << e.what();
+    }
+}
+
+TEST(Models, RandomShapes) {
+    const Runtime runtime({.threads = 2});
+    const Model model = Model::random(runtime, {.shape = "tiny-110m", .format = "Q4_0"});
+    EXPECT_EQ(model.info().layers, 12u);
+    EXPECT_EQ(model.info().format, "Q4_0");
+    Session session(model, {.context = 64});
+    const std::vector<TokenId> tokens{1, 2, 3};
+    for (const float x : session.eval(tokens)) ASSERT_TRUE(std::isfinite(x));
+    EXPECT_THROW(Model::random(runtime, {.shape = "huge", .format = "Q8_0"}), Error);
+    EXPECT_THROW(Model::random(runtime, {.shape = "tiny-110m", .format = "Q9_9"}), Error);
+}
+
+}  // namespace
+}  // namespace tern
