@@ -38,12 +38,11 @@ bool is_punctuation(char32_t c) {
     return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
 }
 
-// Dropped: general category C (other), but for the three that count as spaces.
+// Dropped: control, format and private-use characters, but for the three that count as spaces.
 bool is_control(char32_t c) {
     if (c == '\t' || c == '\n' || c == '\r') return false;
     const utf8proc_category_t k = category(c);
-    return k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CS ||
-           k == UTF8PROC_CATEGORY_CO || k == UTF8PROC_CATEGORY_CN;
+    return k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CO;
 }
 
 class WordPiece final : public Algorithm {
