@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -17,6 +18,9 @@ namespace tern::gguf {
 inline constexpr std::string_view kAlignmentKey = "general.alignment";
 inline constexpr std::uint64_t kDefaultAlignment = 32;  // where the key is absent (GGUF specification)
 inline constexpr std::uint64_t kMinAlignment = 8;       // "must be a multiple of 8" (GGUF specification)
+
+// Elements and bytes of a tensor stay below 2^63, so that users may count in signed numbers.
+inline constexpr std::uint64_t kMaxCount = std::numeric_limits<std::int64_t>::max();
 
 bool is_valid_alignment(std::uint64_t alignment) noexcept;
 

@@ -198,8 +198,7 @@ private:
             const std::uint64_t at = cursor_.offset();
             t.shape[d] = cursor_.read<std::uint64_t>(fmt::format("dimension {} of {}", d, who));
             if (t.shape[d] == 0) cursor_.fail(at, fmt::format("dimension {} of {} is zero", d, who));
-            // Products stay below 2^63, so that users may count in signed numbers.
-            if (!base::checked_mul(elements, t.shape[d], elements) || elements > kMaxElements)
+            if (!base::checked_mul(elements, t.shape[d], elements) || elements > kMaxCount)
                 cursor_.fail(at, fmt::format("the dimensions of {} overflow at dimension {} = {}", who, d,
                                              t.shape[d]));
         }
@@ -222,7 +221,7 @@ private:
                 fmt::format("{} has rows of {} elements, no multiple of the {} elements of a {} block", who,
                             t.shape[0], format.block, format.name));
         if (!base::checked_mul<std::uint64_t>(elements / format.block, format.block_bytes, t.bytes) ||
-            t.bytes > kMaxElements)
+            t.bytes > kMaxCount)
             cursor_.fail(type_at, fmt::format("the size of {} overflows ({} elements of {})", who, elements,
                                               format.name));
 
@@ -274,8 +273,6 @@ private:
                                                         quoted(before.name), quoted(t.name)));
         }
     }
-
-    static constexpr std::uint64_t kMaxElements = std::numeric_limits<std::int64_t>::max();
 
     Part& part_;
     bool need_data_;
