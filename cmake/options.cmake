@@ -4,6 +4,9 @@ add_library(tern_options INTERFACE)
 target_compile_options(tern_options INTERFACE
   -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wcast-align -Wunused
   -Wno-missing-field-initializers) # {.threads = 8} means that the rest keeps its defaults
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(tern_options INTERFACE -Wno-restrict) # false alarms on std::string's + (GCC PR 105651)
+endif()
 if(TERN_WERROR)
   target_compile_options(tern_options INTERFACE -Werror)
 endif()

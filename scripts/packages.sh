@@ -1,0 +1,45 @@
+# Sourced by the other scripts: the Debian packages that Tern needs, and their installation.
+
+packages_build="g++ cmake ninja-build pkg-config libfmt-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev"
+packages_test="libgtest-dev libbenchmark-dev clang libclang-rt-14-dev"
+
+# need PACKAGE...: installs those that are missing, as root or through sudo. Everything it says goes to stderr.
+need() {
+    missing=""
+    for package in "$@"; do
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=""
+        [ "$status" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "tern: this is no Debian system; install the equivalents of:$missing" >&2
+        return 1
+    fi
+    echo "tern: installing$missing" >&2
+    as_root=""
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "tern: run as root (there is no sudo): apt-get install$missing" >&2
+            return 1
+        fi
+        as_root="sudo"
+    fi
+    # The lists of a fresh system are empty; those of an old one may name versions that are gone.
+    $as_root apt-get update -qq >&2 </dev/null
+    # shellcheck disable=SC2086 # a list
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Dpkg::Use-Pty=0 $missing >&2 </dev/null
+}
+
+# quietly COMMAND...: shows the command's output, on stderr, only if it fails.
+quietly() {
+    log=$(mktemp)
+    if "$@" >"$log" 2>&1 </dev/null; then
+        rm -f "$log"
+    else
+        status=$?
+        cat "$log" >&2
+        rm -f "$log"
+        return $status
+    fi
+}

@@ -1,0 +1,68 @@
+#!/bin/sh
+# Everything that must hold before a change goes in: scripts/test.sh. Installs what is needed (Debian), then
+#   1. builds all with GCC, warnings as errors          build/
+#   2. tests under AddressSanitizer and UBSan (Clang)   build-asan/
+#   3. fuzzes for a minute                              build-asan/
+#   4. tests with threads under ThreadSanitizer         build-tsan/
+#   5. runs the whole suite of the first build
+# and stops at the first failure. scripts/test.sh --quick: 1 and 5 only. TERN_FUZZ_SECONDS: another length for 3.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+
+quick=no
+case "${1:-}" in
+"") ;;
+--quick) quick=yes ;;
+*) echo "usage: scripts/test.sh [--quick]" >&2; exit 2 ;;
+esac
+jobs=$(nproc)
+# shellcheck disable=SC2086 # lists
+need $packages_build $packages_test
+
+# Clang 14's sanitizers find no room for their shadow memory where the kernel randomises more than 28 bits.
+steady=""
+if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true 2>/dev/null; then
+    steady="setarch -R"
+fi
+export UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
+export TSAN_OPTIONS="halt_on_error=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+
+begin=$(date +%s)
+step() {
+    echo
+    echo "== $1 ($(($(date +%s) - begin)) s)"
+}
+
+step "release build"
+quietly cmake --preset release -DTERN_WERROR=ON -DTERN_BUILD_TESTS=ON -DTERN_BUILD_BENCH=ON
+cmake --build build -- --quiet
+
+if [ $quick = no ]; then
+    step "AddressSanitizer and UBSan: build"
+    quietly cmake --preset asan -DCMAKE_CXX_COMPILER=clang++ -DTERN_WERROR=ON -DTERN_BUILD_FUZZERS=ON
+    $steady cmake --build build-asan -- --quiet
+    step "AddressSanitizer and UBSan: tests"
+    $steady ctest --test-dir build-asan -j "$jobs" --output-on-failure --progress
+
+    step "fuzzing"
+    corpus=build-asan/corpus
+    for target in build-asan/bin/fuzz_*; do
+        name=${target##*/fuzz_}
+        mkdir -p "$corpus/$name"
+        # New inputs go to the first folder; the seeds are only read.
+        seeds=""
+        if [ -d "tests/fuzz/corpus/$name" ]; then seeds="tests/fuzz/corpus/$name"; fi
+        $steady "$target" -max_total_time="${TERN_FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+            -print_final_stats=1 -artifact_prefix=build-asan/ "$corpus/$name" $seeds
+    done
+
+    step "ThreadSanitizer: build"
+    quietly cmake --preset tsan -DCMAKE_CXX_COMPILER=clang++ -DTERN_WERROR=ON
+    $steady cmake --build build-tsan --target tern_thread_tests -- --quiet
+    step "ThreadSanitizer: tests"
+    $steady ctest --test-dir build-tsan -L threads -j "$jobs" --output-on-failure --progress
+fi
+
+step "release: tests"
+ctest --test-dir build -j "$jobs" --output-on-failure --progress
