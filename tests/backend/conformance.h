@@ -46,25 +46,25 @@ struct Sequence {
     std::uint32_t position = 0;
 };
 
-struct Run {
+struct BackendSetup {
     std::string backend = "ref", isa;
     unsigned threads = 1;
 };
 
-inline std::vector<Run> all_runs() {
-    std::vector<Run> runs;
+inline std::vector<BackendSetup> all_setups() {
+    std::vector<BackendSetup> setups;
     const kernels::IsaList list = kernels::isas(kernels::detect_cpu());
     for (std::size_t i = 0; i < list.count; ++i)
         if (list.items[i].usable)
-            for (const unsigned threads : {1u, 2u, 5u}) runs.push_back({"cpu", list.items[i].name, threads});
-    return runs;
+            for (const unsigned threads : {1u, 2u, 5u}) setups.push_back({"cpu", list.items[i].name, threads});
+    return setups;
 }
 
 // Logits of every token (or of `outputs`) for consecutive batches over one KV cache; pages are given out in a
 // scattered order.
-inline std::vector<float> run_graph(const Run& run, const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
+inline std::vector<float> run_graph(const BackendSetup& setup, const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
                                     KvType kv_type = KvType::f32, const std::vector<std::uint32_t>* outputs = nullptr) {
-    const auto backend = backend::make_backend(run.backend, run.isa, run.threads);
+    const auto backend = backend::make_backend(setup.backend, setup.isa, setup.threads);
     std::uint32_t most = 0, sequences = 0, longest = 0;
     for (const auto& step : steps) {
         std::uint32_t n = 0;
@@ -109,9 +109,9 @@ inline void expect_same_bits(const std::vector<float>& a, const std::vector<floa
 inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
                                   KvType kv_type = KvType::f32) {
     const std::vector<float> expected = run_graph({}, g, steps, kv_type);
-    for (const Run& run : all_runs())
-        expect_same_bits(run_graph(run, g, steps, kv_type), expected,
-                         run.backend + " " + run.isa + " x" + std::to_string(run.threads));
+    for (const BackendSetup& setup : all_setups())
+        expect_same_bits(run_graph(setup, g, steps, kv_type), expected,
+                         setup.backend + " " + setup.isa + " x" + std::to_string(setup.threads));
     return expected;
 }
 

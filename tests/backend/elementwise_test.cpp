@@ -32,8 +32,8 @@ TEST(TakeOutputs, KeepsTheRowsAskedFor) {
     Two t(9, 33);
     t.g.set_logits(t.g.take_outputs(t.x));
     const std::vector<std::uint32_t> outputs{0, 3, 4, 8};
-    for (const Run& run : all_runs()) {
-        const std::vector<float> got = run_graph(run, t.g, {{{9}}}, KvType::f32, &outputs);
+    for (const BackendSetup& setup : all_setups()) {
+        const std::vector<float> got = run_graph(setup, t.g, {{{9}}}, KvType::f32, &outputs);
         ASSERT_EQ(got.size(), outputs.size() * 33);
         for (std::size_t i = 0; i < outputs.size(); ++i)
             EXPECT_EQ(std::memcmp(got.data() + i * 33, t.a.row(outputs[i]), 33 * sizeof(float)), 0);
@@ -44,7 +44,7 @@ TEST(TakeOutputs, NoneIsAllowed) {
     Two t(5, 64);
     t.g.set_logits(t.g.rms_norm(t.g.take_outputs(t.x), {}, 1e-5f));
     const std::vector<std::uint32_t> none;
-    for (const Run& run : all_runs()) EXPECT_TRUE(run_graph(run, t.g, {{{5}}}, KvType::f32, &none).empty());
+    for (const BackendSetup& setup : all_setups()) EXPECT_TRUE(run_graph(setup, t.g, {{{5}}}, KvType::f32, &none).empty());
 }
 
 TEST(Add, IsExact) {

@@ -34,7 +34,9 @@ TEST(Experts, AgreeWithTheDefinition) {
                         std::iota(order.begin(), order.end(), 0u);
                         std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return p[a] > p[b]; });
                         // A near tie may fall either way in f32; the seeds have none.
-                        if (used < experts) ASSERT_GT(p[order[used - 1]], p[order[used]] * 1.0001);
+                        if (used < experts) {
+                            ASSERT_GT(p[order[used - 1]], p[order[used]] * 1.0001);
+                        }
                         for (std::uint32_t i = 0; i < used; ++i) chosen += p[order[i]];
                         for (std::uint64_t r = 0; r < kOut; ++r) {
                             double exact = 0, size = 0;

@@ -121,7 +121,7 @@ TEST(Engine, RefusesWhatCannotBeDone) {
     r = greedy("x", 5);
     r.sampling.temperature = -1;
     EXPECT_EQ(code(r), ErrorCode::invalid_argument);
-    EXPECT_THROW(Engine(s.model, {.context = 512, .kv_memory = 1}), Error);
+    EXPECT_THROW(Engine(s.model, {.kv_memory = 1, .context = 512}), Error);
     EXPECT_THROW(Engine(s.model, {.batch = 0}), Error);
 }
 

@@ -30,8 +30,8 @@ std::vector<T> read_array(const std::filesystem::path& path) {
 
 }  // namespace tern::test
 
-// First statement of a test that needs the reference file or folder RELATIVE; defines `path`.
-#define TERN_REFERENCE(path, relative)                                            \
-    const std::filesystem::path path = tern::test::reference_data() / (relative); \
-    if (!std::filesystem::exists(path))                                           \
-    GTEST_SKIP() << "reference data not found: " << path << " (set TERN_REFERENCE_DATA)"
+// First statement of a test that needs the reference file or folder RELATIVE; defines `name`, its path.
+#define TERN_REFERENCE(name, relative)                                            \
+    const std::filesystem::path name = tern::test::reference_data() / (relative); \
+    if (!std::filesystem::exists(name))                                           \
+    GTEST_SKIP() << "reference data not found: " << name << " (set TERN_REFERENCE_DATA)"
