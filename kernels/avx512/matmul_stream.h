@@ -18,7 +18,8 @@ struct StreamInput {
     size_t length;
 };
 
-// Bytes ahead of the reads: below 4 KiB the latency shows, above 16 KiB lines are evicted before their use.
+// Bytes ahead of the reads, into the second-level cache: nearer ones come late on fast memory, farther ones cost
+// page walks.
 inline constexpr size_t kPrefetchDistance = 8192;
 
 // Results of 16 blocks, lane = block: the sum (formats of 256: u of the definition), d * da and dmin * da.

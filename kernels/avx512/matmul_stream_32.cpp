@@ -11,7 +11,7 @@ TERN_INLINE __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
 
 TERN_INLINE void prefetch_group(const uint8_t* w, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + i), _MM_HINT_T1);
 }
 
 TERN_INLINE void store_products(const StreamOutput& o, const StreamInput& x, size_t s, __m512 d, __m512i sum) {

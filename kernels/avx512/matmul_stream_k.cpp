@@ -13,7 +13,7 @@ struct Sums {
 TERN_INLINE void prefetch_block(const uint8_t* w, size_t bytes) {
     TERN_UNROLL
     for (size_t i = 0; i < (bytes + 32) / 64; ++i)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + 64 * i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + 64 * i), _MM_HINT_T1);
 }
 
 TERN_INLINE __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
