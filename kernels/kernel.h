@@ -21,19 +21,23 @@ enum class ActKind : std::uint8_t {
     q8_32,   // formats of 32 elements: int8 with one scale per 32
 };
 
+// What follows the 256 int8 of a block.
+struct ActTail256 {
+    float d;                 // scale
+    std::int16_t sum32[8];   // sums of q over 32
+    std::int16_t sum16[16];  // sums of q over 16
+};
+struct ActTail32 {
+    float d[8];           // scale per 32
+    std::int16_t sum[8];  // sums of q over 32
+};
+
 // 256 quantised activations. For q8_32 the last block of a row may be partial: the rest is zero.
 struct alignas(64) ActBlock {
     std::int8_t q[256];
     union {
-        struct {
-            float d;                 // scale
-            std::int16_t sum32[8];   // sums of q over 32
-            std::int16_t sum16[16];  // sums of q over 16
-        } k;                         // q8_256
-        struct {
-            float d[8];         // scale per 32
-            std::int16_t sum[8];  // sums of q over 32
-        } b;                    // q8_32
+        ActTail256 k;  // q8_256
+        ActTail32 b;   // q8_32
     };
 };
 static_assert(sizeof(ActBlock) == 320);
