@@ -13,6 +13,7 @@ constexpr std::string_view kSplitNumber = "split.no";
 constexpr std::string_view kSplitCount = "split.count";
 constexpr std::string_view kSplitTensors = "split.tensors.count";
 constexpr std::string_view kSplitPrefix = "split.";
+constexpr std::string_view kArchitecture = "general.architecture";
 
 // Where each of a set's files lies: NAME-00001-of-00003.gguf.
 std::string split_suffix(std::uint64_t number, std::uint64_t count) {
@@ -106,6 +107,7 @@ File FileBuilder::open_split(std::unique_ptr<Part> named, const std::filesystem:
     const std::uint64_t all_tensors = integer_or(*named, kSplitTensors, 0);
     const bool has_total = named->find(kSplitTensors) != nullptr;
 
+    const Value* const architecture = named->find(kArchitecture);  // lives as long as its Part
     std::vector<std::unique_ptr<Part>> parts;
     std::uint64_t tensors = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -127,7 +129,7 @@ File FileBuilder::open_split(std::unique_ptr<Part> named, const std::filesystem:
                     path.string(), number + 1, count, other.string()));
         }
         const Part& part = *parts.back();
-        const auto foreign = [&](std::string_view key, std::uint64_t is, std::uint64_t wanted) {
+        const auto foreign = [&](std::string_view key, const auto& is, const auto& wanted) {
             throw Error(ErrorCode::bad_file,
                         fmt::format("'{}' does not belong to the set of '{}': its key '{}' is {} "
                                     "instead of {}",
@@ -139,6 +141,9 @@ File FileBuilder::open_split(std::unique_ptr<Part> named, const std::filesystem:
         if (part.find(kSplitTensors) && has_total)
             if (const std::uint64_t n = integer_or(part, kSplitTensors, 0); n != all_tensors)
                 foreign(kSplitTensors, n, all_tensors);
+        const Value* theirs = part.find(kArchitecture);
+        if (theirs && architecture && theirs->to_text() != architecture->to_text())
+            foreign(kArchitecture, theirs->to_text(), architecture->to_text());
         tensors += part.tensors.size();
     }
     if (has_total && tensors != all_tensors)
