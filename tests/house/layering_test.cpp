@@ -53,8 +53,8 @@ std::string check_external(std::string_view file, const Include& include) {
     }
     if (is_in(file, "examples")) {
         const bool known = is_standard(name) || name.starts_with("CLI/") || name == "httplib.h" ||
-                           name.starts_with("nlohmann/") || name.starts_with("sys/") || name.find('/') == name.npos;
-        if (!known) return "the programs use public headers, CLI11, cpp-httplib, nlohmann-json and the system";
+                           name.starts_with("nlohmann/") || name.starts_with("fmt/") || name.starts_with("sys/") || name.find('/') == name.npos;
+        if (!known) return "the programs use public headers, CLI11, cpp-httplib, nlohmann-json, fmt and the system";
     }
     return {};
 }
@@ -79,9 +79,10 @@ std::string check_include(const fs::path& root, const std::string& file, const I
     const int to_rank = rank(to);
     if (to_rank < 0) return to + " stands outside the order";
     if (to_rank > from_rank) return to + " stands below";
+    // The measured ceilings are the benchmarks' own code and need nothing of the library, so `tern bench` shares them.
     if (is_in(file, "examples") && is_in(to, "examples")) {
         if (fs::path(to).parent_path() != folder) return "programs do not share code";
-    } else if (is_in(file, "examples") && !is_in(to, "include")) {
+    } else if (is_in(file, "examples") && !is_in(to, "include") && to != "bench/ceilings.h") {
         return "the programs use public headers only";
     }
     if (is_in(file, "src/backend/cpu") && is_in(to, "src/backend/vulkan")) return "backends do not know each other";
@@ -124,7 +125,8 @@ TEST(Layering, TheCheckRefuses) {
     EXPECT_NE(quoted("src/base/checked.h", "../tests/house/source_text.h"), "");
     EXPECT_NE(quoted("examples/cli/main.cpp", "base/checked.h"), "");
     EXPECT_NE(quoted("examples/cli/main.cpp", "kernels/cpu.h"), "");
-    EXPECT_NE(angled("examples/cli/main.cpp", "fmt/format.h"), "");
+    EXPECT_NE(angled("examples/cli/main.cpp", "openssl/ssl.h"), "");
+    EXPECT_NE(quoted("examples/cli/main.cpp", "tests/support/reference_data.h"), "");
     EXPECT_EQ(angled("examples/cli/main.cpp", "CLI/CLI.hpp"), "");
     EXPECT_EQ(angled("examples/cli/main.cpp", "unistd.h"), "");
     EXPECT_NE(angled("include/tern/gguf.h", "fmt/format.h"), "");

@@ -1,0 +1,187 @@
+// tern run: completes a prompt.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <csignal>
+#include <random>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "common.h"
+
+namespace tern::cli {
+namespace {
+
+struct RunOptions {
+    std::string model;
+    RuntimeArgs runtime;
+    std::string prompt;
+    bool has_prompt = false;
+    std::string ids;
+    std::uint32_t max_tokens = 256;
+    std::uint32_t context = 0;
+    SamplerOptions sampling;
+    bool raw = false;
+    bool json = false;
+};
+
+std::vector<TokenId> parse_ids(const std::string& text) {
+    std::vector<TokenId> ids;
+    std::size_t begin = 0;
+    while (begin <= text.size()) {
+        const std::size_t end = std::min(text.find(',', begin), text.size());
+        const std::string item = CLI::detail::trim_copy(text.substr(begin, end - begin));
+        TokenId id = 0;
+        const auto [rest, error] = std::from_chars(item.data(), item.data() + item.size(), id);
+        if (error != std::errc() || rest != item.data() + item.size() || id < 0)
+            throw UsageError(fmt::format("--ids: '{}' is not a token id; write --ids 1,2,3", item));
+        ids.push_back(id);
+        begin = end + 1;
+    }
+    return ids;
+}
+
+std::string prompt_text(const RunOptions& options) {
+    if (options.has_prompt && options.prompt != "-") return options.prompt;
+    if (!options.has_prompt && isatty(STDIN_FILENO)) print_note("type the prompt; Ctrl-D ends it");
+    std::string text = read_stdin();
+    // The line break that echo and editors put at the end is not part of the prompt.
+    if (text.ends_with('\n')) text.pop_back();
+    return text;
+}
+
+// Ctrl-C cancels the reply that runs; a second one ends the program as usual.
+std::atomic<Reply*> running{nullptr};
+void on_interrupt(int) {
+    if (Reply* reply = running.load()) reply->cancel();
+}
+
+class CancelOnInterrupt {
+public:
+    explicit CancelOnInterrupt(Reply& reply) {
+        running = &reply;
+        struct sigaction action {};
+        action.sa_handler = on_interrupt;
+        action.sa_flags = static_cast<int>(SA_RESETHAND);
+        sigaction(SIGINT, &action, &before_);
+    }
+    ~CancelOnInterrupt() {
+        sigaction(SIGINT, &before_, nullptr);
+        running = nullptr;
+    }
+    CancelOnInterrupt(const CancelOnInterrupt&) = delete;
+    CancelOnInterrupt& operator=(const CancelOnInterrupt&) = delete;
+
+private:
+    struct sigaction before_ {};
+};
+
+int run(const RunOptions& options) {
+    Request request;
+    request.sampling = options.sampling;
+    request.max_tokens = options.max_tokens;
+    std::string prompt;
+    if (!options.ids.empty())
+        request.prompt_tokens = parse_ids(options.ids);
+    else
+        prompt = prompt_text(options);
+
+    const Stopwatch loading;
+    const Runtime runtime = make_runtime(options.runtime);
+    const Model model = load_model(runtime, model_path(options.model));
+    if (options.ids.empty()) request.prompt_tokens = model.tokenizer().encode(prompt);
+    // No more of the cache than this request can fill.
+    EngineOptions engine_options{.context = options.context};
+    if (options.context == 0) {
+        const std::uint64_t most = request.prompt_tokens.size() + std::uint64_t{options.max_tokens};
+        engine_options.context = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, model.info().context_length));
+    }
+    Engine engine(model, engine_options);
+    const double load_ms = loading.ms();
+
+    Reply reply = engine.submit(std::move(request));
+    std::string text;
+    FinishReason reason;
+    {
+        const CancelOnInterrupt guard(reply);
+        const bool terminal = stdout_is_terminal();
+        for (const Piece& piece : reply) {
+            text += piece.text;
+            if (!options.json) print_out(terminal ? printable(piece.text, true) : piece.text);
+        }
+        reason = reply.finish_reason();
+    }
+    if (!options.json && reason != FinishReason::error) print_out("\n");
+
+    const Timings t = reply.timings();
+    const double prompt_rate = per_second(t.prompt_tokens, t.prompt_ms);
+    // The first token belongs to the prompt's time; an end token was computed like the others.
+    const std::uint32_t later = t.generated_tokens + (reason == FinishReason::stop ? 1u : 0u);
+    const double rate = per_second(later > 0 ? later - 1 : 0, t.generate_ms);
+    if (reason == FinishReason::error) throw *reply.error();
+    if (options.json) {
+        nlohmann::ordered_json document;
+        document["prompt_tokens"] = reply.prompt_tokens();
+        document["tokens"] = reply.tokens();
+        document["text"] = text;
+        document["finish_reason"] = to_string(reason);
+        document["timings"] = {{"load_ms", load_ms},
+                               {"prompt_ms", t.prompt_ms},
+                               {"prompt_tokens_per_second", prompt_rate},
+                               {"first_token_ms", t.first_token_ms},
+                               {"tokens_per_second", rate}};
+        print_json(document);
+    }
+    if (options.runtime.verbose || (!options.json && stderr_is_terminal()))
+        print_note(fmt::format("loaded in {:.0f} ms · prompt {} tokens, {:.1f}/s · first token {:.0f} ms · {} tokens, "
+                               "{:.1f}/s · {}",
+                               load_ms, t.prompt_tokens, prompt_rate, t.first_token_ms, t.generated_tokens, rate,
+                               to_string(reason)));
+    if (reason == FinishReason::context_full)
+        print_note(fmt::format("the context of {} tokens is full: {} of prompt, {} generated; --ctx sets another size",
+                               engine.context(), t.prompt_tokens, t.generated_tokens));
+    return reason == FinishReason::cancelled ? kInterrupted : 0;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Action& action) {
+    const auto o = std::make_shared<RunOptions>();
+    CLI::App* command = add_command(program, action, "run", "Completes a prompt and streams the text.", o, run);
+    command->add_option("PROMPT", o->prompt, "the text to continue; stdin where absent or -")->each([o](const std::string&) {
+        o->has_prompt = true;
+    });
+    command->add_option("-n", o->max_tokens, "most tokens to generate (256)")->option_text("N")->check(CLI::PositiveNumber);
+    command->add_option("--ctx", o->context, "context in tokens (as much as is needed)")->option_text("N");
+    command->add_option("--ids", o->ids, "token ids instead of a text: 1,2,3")->option_text("IDS")->excludes("PROMPT");
+    command->add_flag("--raw", o->raw, "the prompt as it is, without a chat template");
+    SamplerOptions& s = o->sampling;
+    command->add_option("--temp", s.temperature, "temperature; 0: always the best token (0.8)")->option_text("X");
+    command->add_option("--top-k", s.top_k, "only the K best tokens; 0: off (40)")->option_text("K");
+    command->add_option("--top-p", s.top_p, "only the best that reach P together (0.95)")->option_text("P");
+    command->add_option("--min-p", s.min_p, "only those P times as likely as the best (0.05)")->option_text("P");
+    command->add_option("--typical-p", s.typical_p, "locally typical sampling; 1: off (1)")->option_text("P");
+    command->add_option("--repeat-penalty", s.repeat_penalty, "against repetition; 1: off (1)")->option_text("X");
+    command->add_option("--frequency-penalty", s.frequency_penalty, "the same, per occurrence (0)")->option_text("X");
+    command->add_option("--presence-penalty", s.presence_penalty, "the same, once (0)")->option_text("X");
+    command->add_option("--penalty-last-n", s.penalty_last_n, "tokens they look at; -1: all (64)")->option_text("N");
+    command->add_option_function<std::string>(
+               "--seed",
+               [o](const std::string& text) {
+                   if (text == "random")
+                       o->sampling.seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
+                   else if (!CLI::detail::lexical_cast(text, o->sampling.seed))
+                       throw CLI::ValidationError("--seed", "'" + text + "' is neither a number nor 'random'");
+               },
+               "same seed, same text; or \"random\" (0)")
+        ->option_text("N");
+    command->add_flag("--json", o->json, "ids, text and timings as one JSON document");
+    add_model_option(command, o->model);
+    add_runtime_options(command, o->runtime);
+    command->footer("Example:\n  tern run -m model.gguf --temp 0 -n 64 \"Once upon a time\"");
+}
+
+}  // namespace tern::cli

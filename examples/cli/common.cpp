@@ -1,0 +1,182 @@
+#include "common.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace tern::cli {
+namespace fs = std::filesystem;
+
+bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+
+void add_model_option(CLI::App* command, std::string& path) {
+    command->add_option("-m,--model", path, "GGUF file (the built-in demo model)")->option_text("FILE");
+}
+
+fs::path model_path(const std::string& option) {
+    if (!option.empty()) return option;
+    std::error_code ignored;
+    const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+    const fs::path demo = (program.parent_path() / "../share/tern/tern-demo.gguf").lexically_normal();
+    if (!fs::exists(demo, ignored))
+        throw Error(ErrorCode::not_found,
+                    fmt::format("no model: the built-in one is not at {}; name a GGUF file with -m FILE", demo.string()));
+    return demo;
+}
+
+void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
+    command->add_option("-t,--threads", args.threads, "threads (all cores)")
+        ->option_text("N")
+        ->check(CLI::Range(1, 4096));
+    command->add_option("--backend", args.backend, "cpu, or ref: the slow reference (cpu)")->option_text("NAME");
+    command->add_option("--isa", args.isa, "scalar, avx2, avx512, neon (the best here)")->option_text("NAME");
+    command->add_flag("-v,--verbose", args.verbose, "log and timings on stderr");
+}
+
+Runtime make_runtime(const RuntimeArgs& args) {
+    RuntimeOptions options{.threads = args.threads, .backend = args.backend, .isa = args.isa, .log = {}};
+    if (args.verbose) options.log = [](LogLevel, std::string_view line) { print_note(line); };
+    Runtime runtime(std::move(options));
+    if (args.verbose)
+        print_note(fmt::format("{}, {} threads, {}: {}", runtime.backend(), runtime.threads(), runtime.isa(),
+                               runtime.cpu_name()));
+    return runtime;
+}
+
+void add_kv_type_option(CLI::App* command, KvType& type) {
+    command
+        ->add_option_function<std::string>(
+            "--kv-type", [&type](const std::string& name) { type = name == "f32" ? KvType::f32 : KvType::f16; },
+            "numbers of the KV cache: f16, f32 (f16)")
+        ->option_text("TYPE")
+        ->check(CLI::IsMember({"f16", "f32"}));
+}
+
+Model load_model(const Runtime& runtime, const fs::path& path) {
+    Progress bar("loading");
+    ModelOptions options;
+    if (stderr_is_terminal()) {
+        options.preload = true;
+        options.progress = [&bar](double fraction) {
+            bar.update(fraction);
+            return true;
+        };
+    }
+    return Model::load(runtime, path, options);
+}
+
+// ---- Progress -----------------------------------------------------------------------------------------------------
+
+Progress::Progress(std::string label)
+    : label_(std::move(label)), start_(std::chrono::steady_clock::now()), terminal_(stderr_is_terminal()) {}
+
+Progress::~Progress() {
+    if (drawn_ >= 0) fmt::print(stderr, "\r\x1b[K");
+}
+
+void Progress::update(double fraction) {
+    if (!terminal_ || std::chrono::steady_clock::now() - start_ < std::chrono::seconds(1)) return;
+    const int percent = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * 100);
+    if (percent == drawn_) return;
+    drawn_ = percent;
+    const auto done = static_cast<std::size_t>(percent * 30 / 100);
+    fmt::print(stderr, "\r{} [{:<30}] {:3} %", label_, std::string(done, '#'), percent);
+    std::fflush(stderr);
+}
+
+// ---- input and output ---------------------------------------------------------------------------------------------
+
+namespace {
+
+// Reads to the end; the caller closes.
+std::string read_all(int file, const std::string& name) {
+    std::string bytes;
+    std::size_t used = 0;
+    for (;;) {
+        bytes.resize(std::max<std::size_t>(2 * used, 65536));
+        const ssize_t n = read(file, bytes.data() + used, bytes.size() - used);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw Error(ErrorCode::io, fmt::format("{} cannot be read: {}", name, std::strerror(errno)));
+        if (n == 0) break;
+        used += static_cast<std::size_t>(n);
+    }
+    bytes.resize(used);
+    return bytes;
+}
+
+}  // namespace
+
+std::string read_stdin() { return read_all(STDIN_FILENO, "standard input"); }
+
+std::string read_bytes(const fs::path& path) {
+    const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        throw Error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::io,
+                    fmt::format("{} cannot be opened: {}", path.string(), std::strerror(errno)));
+    struct Closer {
+        int file;
+        ~Closer() { close(file); }
+    } closer{file};
+    return read_all(file, path.string());
+}
+
+void print_out(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+        throw Error(ErrorCode::io, fmt::format("standard output cannot be written: {}", std::strerror(errno)));
+}
+
+void print_json(const nlohmann::ordered_json& document) {
+    print_out(document.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+void print_note(std::string_view text) { fmt::print(stderr, "tern: {}\n", printable(text)); }
+void print_error(std::string_view text) { fmt::print(stderr, "tern: error: {}\n", printable(text)); }
+
+std::string printable(std::string_view text, bool keep_lines) {
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if ((byte >= 0x20 && byte != 0x7f) || (keep_lines && (c == '\n' || c == '\t')))
+            out += c;
+        else
+            out += fmt::format("\\x{:02x}", byte);
+    }
+    return out;
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+    if (bytes < 1024) return fmt::format("{} B", bytes);
+    double value = static_cast<double>(bytes) / 1024;
+    const char* unit = "KiB";
+    for (const char* next : {"MiB", "GiB", "TiB"}) {
+        if (value < 1024) break;
+        value /= 1024;
+        unit = next;
+    }
+    return fmt::format("{:.1f} {}", value, unit);
+}
+
+std::string human_count(std::uint64_t count) {
+    const auto value = static_cast<double>(count);
+    if (value >= 1e9) return fmt::format("{:.2f} B", value / 1e9);
+    if (value >= 1e6) return fmt::format("{:.2f} M", value / 1e6);
+    return with_commas(count);
+}
+
+std::string with_commas(std::uint64_t value) {
+    std::string digits = std::to_string(value);
+    for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
+    return digits;
+}
+
+double per_second(double count, double milliseconds) { return milliseconds > 0 ? count / milliseconds * 1000 : 0; }
+
+}  // namespace tern::cli
