@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034 # variables for the scripts that source it
 # Sourced by the other scripts: the Debian packages that Tern needs, and their installation.
 
 packages_build="g++ cmake ninja-build pkg-config libfmt-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev"

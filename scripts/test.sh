@@ -51,10 +51,10 @@ if [ $quick = no ]; then
         name=${target##*/fuzz_}
         mkdir -p "$corpus/$name"
         # New inputs go to the first folder; the seeds are only read.
-        seeds=""
-        if [ -d "tests/fuzz/corpus/$name" ]; then seeds="tests/fuzz/corpus/$name"; fi
+        set -- "$corpus/$name"
+        if [ -d "tests/fuzz/corpus/$name" ]; then set -- "$@" "tests/fuzz/corpus/$name"; fi
         $steady "$target" -max_total_time="${TERN_FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-            -print_final_stats=1 -artifact_prefix=build-asan/ "$corpus/$name" $seeds
+            -print_final_stats=1 -artifact_prefix=build-asan/ "$@"
     done
 
     step "ThreadSanitizer: build"
