@@ -30,7 +30,7 @@ struct SessionOptions {
 // Tokens to append to one sequence.
 struct Append {
     std::uint32_t sequence = 0;
-    std::span<const TokenId> tokens;
+    std::span<const TokenId> tokens{};
     bool all_logits = false;   // a row of logits per token instead of only for the last
     bool last_logits = true;
 };
@@ -73,13 +73,13 @@ struct EngineOptions {
 };
 
 struct Request {
-    std::string prompt;                  // text, tokenised with the special tokens the model wants …
-    std::vector<TokenId> prompt_tokens;  // … or ids, used as they are
-    bool parse_special = false;          // control tokens written in `prompt` are recognised
+    std::string prompt{};                  // text, tokenised with the special tokens the model wants …
+    std::vector<TokenId> prompt_tokens{};  // … or ids, used as they are
+    bool parse_special = false;            // control tokens written in `prompt` are recognised
     std::uint32_t max_tokens = 256;
-    SamplerOptions sampling;
-    std::vector<std::string> stop;  // ends the reply before any of these texts, which are not part of it
-    bool ignore_end = false;        // go on after an end-of-generation token
+    SamplerOptions sampling{};
+    std::vector<std::string> stop{};  // ends the reply before any of these texts, which are not part of it
+    bool ignore_end = false;          // go on after an end-of-generation token
 };
 
 enum class FinishReason {
@@ -93,8 +93,8 @@ TERN_API const char* to_string(FinishReason reason) noexcept;
 
 // What one or several tokens added to the text. Whole code points only; may be empty for the last piece.
 struct Piece {
-    std::string text;
-    std::vector<TokenId> tokens;
+    std::string text{};
+    std::vector<TokenId> tokens{};
 };
 
 struct Timings {

@@ -21,7 +21,7 @@ struct ModelOptions {
     // Touch every page of the weights before load() returns, so that the first token does not wait for the disk.
     bool preload = false;
     // Called from load() with the fraction done, 0 to 1, while it reads. Return false to cancel (Error(cancelled)).
-    std::function<bool(double)> progress;
+    std::function<bool(double)> progress{};
 };
 
 struct ModelInfo {
@@ -44,8 +44,8 @@ struct ModelInfo {
 
 // Random weights of a known shape, for speed and memory only; a model without a vocabulary.
 struct RandomModel {
-    std::string shape;   // "llama-3.2-1b", "llama-3.1-8b", "tiny-110m"
-    std::string format;  // a format or a mixture: "Q4_K_M", "Q8_0"
+    std::string shape{};   // "llama-3.2-1b", "llama-3.1-8b", "tiny-110m"
+    std::string format{};  // a format or a mixture: "Q4_K_M", "Q8_0"
     std::uint64_t seed = 1;
 };
 

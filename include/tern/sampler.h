@@ -49,7 +49,7 @@ struct SamplerOptions {
 
     // Added to the logits of these tokens. -infinity forbids a token; NaN and +infinity are refused. The values of
     // a token that is named several times add up.
-    std::vector<std::pair<TokenId, float>> logit_bias;
+    std::vector<std::pair<TokenId, float>> logit_bias{};
 
     // The same seed gives the same choices. Any value.
     std::uint64_t seed = 0;

@@ -46,7 +46,7 @@ enum class TokenType : std::uint8_t {
 struct TokenizerOptions {
     // Overrides `tokenizer.ggml.pre`, for files that lack it or carry an unknown name: one of pre_tokenizers().
     // Byte-level BPE only; ignored otherwise.
-    std::string pre;
+    std::string pre{};
 };
 
 struct EncodeOptions {
@@ -135,7 +135,7 @@ struct StreamOptions {
     bool skip_special = false;
     // The last token before the stream (of the prompt), so that a space that belongs to the text stays and one that
     // encode put there goes. Absent: the stream begins a text.
-    std::optional<TokenId> after;
+    std::optional<TokenId> after{};
 };
 
 // Tokens in, well-formed UTF-8 out: a piece never ends inside a code point (its bytes are held until the rest
