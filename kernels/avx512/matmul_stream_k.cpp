@@ -10,10 +10,13 @@ struct Sums {
     __m512i v[kTokens][kLanes];
 };
 
-TERN_INLINE void prefetch_block(const uint8_t* w, size_t bytes) {
+TERN_INLINE void prefetch_line(const uint8_t* w, size_t i) {
+    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + 64 * i), _MM_HINT_T1);
+}
+template <size_t kBytes>
+TERN_INLINE void prefetch_block(const uint8_t* w) {
     TERN_UNROLL
-    for (size_t i = 0; i < (bytes + 32) / 64; ++i)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + 64 * i), _MM_HINT_T1);
+    for (size_t i = 0; i < (kBytes + 32) / 64; ++i) prefetch_line(w, i);
 }
 
 TERN_INLINE __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
@@ -84,7 +87,7 @@ void group_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamForma
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block(p, kBytes);
+            prefetch_block<kBytes>(p);
             const __m512i all = _mm512_set1_epi64(static_cast<int64_t>(scales[e / 2][2 * n + e % 2]));
             __m512i scale[4], q[4];
             TERN_UNROLL
@@ -139,7 +142,7 @@ void group_q6_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamFo
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block(p, kBytes);
+            prefetch_block<kBytes>(p);
             __m512i q[4], scale[4];
             TERN_UNROLL
             for (int h = 0; h < 2; ++h) {
@@ -184,7 +187,7 @@ void group_q2_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamFo
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block(p, e % 2 ? 128 : 64);
+            e % 2 ? prefetch_block<128>(p) : prefetch_block<64>(p);
             __m512i q[4], scale[4];
             const __m512i a = load64(p + 16);
             TERN_UNROLL
@@ -239,7 +242,7 @@ void group_q3_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamFo
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block(p, kBytes);
+            prefetch_block<kBytes>(p);
             const __m512i a = load64(p + 32), high = _mm512_srlv_epi16(twice(load32(p)), counts(0, 4));
             __m512i q[4], spread[4];
             TERN_UNROLL
@@ -310,7 +313,7 @@ void group_iq4_xs(const uint8_t* w, const StreamInput* x, size_t s, const Stream
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block(p, kBytes);
+            prefetch_block<kBytes>(p);
             const __m512i all = _mm512_set1_epi64(static_cast<int64_t>(scales[e / 2][2 * n + e % 2]));
             __m512i q[4], spread[2];
             TERN_UNROLL
@@ -359,7 +362,7 @@ void group_general(const uint8_t* w, const StreamInput* x, size_t s, const Strea
     Sums<kTokens> sums;
     UnpackedBlock block;
     for (size_t i = 0; i < kLanes; ++i) {
-        prefetch_block(w + i * format.block_bytes, format.block_bytes);
+        for (size_t j = 0; j < (format.block_bytes + 32) / 64; ++j) prefetch_line(w + i * format.block_bytes, j);
         ops.unpack(w + i * format.block_bytes, block);
         d[i] = block.d;
         dmin[i] = block.dmin;
