@@ -11,6 +11,29 @@
 #endif
 
 namespace tern::kernels {
+namespace {
+
+constexpr bool bit(std::uint64_t word, unsigned n) noexcept { return (word >> n & 1) != 0; }
+
+}  // namespace
+
+CpuFeatures features_of(const X86Words& w) noexcept {
+    CpuFeatures f;
+    // Leaf and bit numbers: Intel SDM volume 2A, CPUID; XCR0 bits: volume 1, 13.3.
+    const std::uint64_t xcr0 = bit(w.leaf1_ecx, 27) ? w.xcr0 : 0;
+    const bool os_avx = (xcr0 & 0x6) == 0x6;          // XMM, YMM
+    const bool os_avx512 = (xcr0 & 0xe6) == 0xe6;     // and mask registers, ZMM0-15 upper halves, ZMM16-31
+    const bool os_amx = (xcr0 & 0x60000) == 0x60000;  // XTILECFG, XTILEDATA
+
+    const bool avx = os_avx && bit(w.leaf1_ecx, 28);
+    f.avx2 = avx && bit(w.leaf7_ebx, 5) && bit(w.leaf1_ecx, 12) && bit(w.leaf1_ecx, 29);
+    f.avx_vnni = f.avx2 && bit(w.leaf7_1_eax, 4);
+    f.avx512 = f.avx2 && os_avx512 && bit(w.leaf7_ebx, 16) && bit(w.leaf7_ebx, 17) && bit(w.leaf7_ebx, 30) &&
+               bit(w.leaf7_ebx, 31) && bit(w.leaf7_ecx, 11);
+    f.avx512_bf16 = f.avx512 && bit(w.leaf7_1_eax, 5);
+    f.amx_int8 = os_amx && bit(w.leaf7_edx, 24) && bit(w.leaf7_edx, 25);
+    return f;
+}
 
 #if defined(__x86_64__)
 namespace {
@@ -26,8 +49,6 @@ Leaf cpuid(unsigned leaf, unsigned subleaf = 0) noexcept {
     return r;
 }
 
-constexpr bool bit(std::uint64_t word, unsigned n) noexcept { return (word >> n & 1) != 0; }
-
 // XCR0: the register states that the operating system saves. Only legal when CPUID says OSXSAVE.
 std::uint64_t xgetbv0() noexcept {
     std::uint32_t low, high;
@@ -38,23 +59,15 @@ std::uint64_t xgetbv0() noexcept {
 }  // namespace
 
 CpuFeatures detect_cpu() noexcept {
-    CpuFeatures f;
-    // Leaf and bit numbers: Intel SDM volume 2A, CPUID; XCR0 bits: volume 1, 13.3.
     const Leaf l1 = cpuid(1);
     const Leaf l7 = cpuid(7);
     const Leaf l7_1 = l7.eax >= 1 ? cpuid(7, 1) : Leaf{};
-    const std::uint64_t xcr0 = bit(l1.ecx, 27) ? xgetbv0() : 0;
-    const bool os_avx = (xcr0 & 0x6) == 0x6;          // XMM, YMM
-    const bool os_avx512 = (xcr0 & 0xe6) == 0xe6;     // and mask registers, ZMM0-15 upper halves, ZMM16-31
-    const bool os_amx = (xcr0 & 0x60000) == 0x60000;  // XTILECFG, XTILEDATA
-
-    const bool avx = os_avx && bit(l1.ecx, 28);
-    f.avx2 = avx && bit(l7.ebx, 5) && bit(l1.ecx, 12) && bit(l1.ecx, 29);
-    f.avx_vnni = f.avx2 && bit(l7_1.eax, 4);
-    f.avx512 = f.avx2 && os_avx512 && bit(l7.ebx, 16) && bit(l7.ebx, 17) && bit(l7.ebx, 30) && bit(l7.ebx, 31) &&
-               bit(l7.ecx, 11);
-    f.avx512_bf16 = f.avx512 && bit(l7_1.eax, 5);
-    f.amx_int8 = os_amx && bit(l7.edx, 24) && bit(l7.edx, 25);
+    CpuFeatures f = features_of({.leaf1_ecx = l1.ecx,
+                                 .leaf7_ebx = l7.ebx,
+                                 .leaf7_ecx = l7.ecx,
+                                 .leaf7_edx = l7.edx,
+                                 .leaf7_1_eax = l7_1.eax,
+                                 .xcr0 = bit(l1.ecx, 27) ? xgetbv0() : 0});
 
     const Leaf extended = cpuid(0x80000000u);
     if (extended.eax >= 0x80000004u) {

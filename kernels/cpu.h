@@ -2,6 +2,8 @@
 // its registers (CPUID and XGETBV).
 #pragma once
 
+#include <cstdint>
+
 namespace tern::kernels {
 
 struct CpuFeatures {
@@ -15,5 +17,18 @@ struct CpuFeatures {
 };
 
 CpuFeatures detect_cpu() noexcept;
+
+// What an x86-64 processor says of itself: CPUID leaf 1 ECX, leaf 7 EBX, ECX and EDX, leaf 7.1 EAX (0 where the
+// processor lacks the leaf), and XCR0, which is read only where OSXSAVE (leaf 1 ECX bit 27) allows it, else 0.
+struct X86Words {
+    std::uint32_t leaf1_ecx = 0;
+    std::uint32_t leaf7_ebx = 0;
+    std::uint32_t leaf7_ecx = 0;
+    std::uint32_t leaf7_edx = 0;
+    std::uint32_t leaf7_1_eax = 0;
+    std::uint64_t xcr0 = 0;
+};
+// The features that these words allow; the part of detect_cpu that decides. Leaves the name empty.
+CpuFeatures features_of(const X86Words& words) noexcept;
 
 }  // namespace tern::kernels

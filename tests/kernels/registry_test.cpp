@@ -129,6 +129,128 @@ TEST(Registry, FastSetsAreComplete) {
     }
 }
 
+#if defined(__x86_64__)
+// Two sets that shared a function by mistake would make "the forced one ran" an empty claim.
+TEST(Registry, NoFunctionBelongsToTwoSets) {
+    const KernelTable* tables[] = {&table_ref(), &table_avx2(), &table_avx512()};
+    for (const KernelTable* a : tables)
+        for (const KernelTable* b : tables) {
+            if (a == b) continue;
+            auto differ = [&](auto member, const char* what) {
+                if (a->*member) {
+                    EXPECT_NE(a->*member, b->*member) << what << " of " << a->name << " and " << b->name;
+                }
+            };
+            differ(&KernelTable::quantize_q8_256, "quantize_q8_256");
+            differ(&KernelTable::quantize_q8_32, "quantize_q8_32");
+            differ(&KernelTable::rms_norm, "rms_norm");
+            differ(&KernelTable::layer_norm, "layer_norm");
+            differ(&KernelTable::add, "add");
+            differ(&KernelTable::mul, "mul");
+            differ(&KernelTable::scale, "scale");
+            differ(&KernelTable::add_scaled, "add_scaled");
+            differ(&KernelTable::silu_mul, "silu_mul");
+            differ(&KernelTable::softmax, "softmax");
+            differ(&KernelTable::rope, "rope");
+            differ(&KernelTable::kv_store, "kv_store");
+            differ(&KernelTable::attention, "attention");
+            differ(&KernelTable::attention_merge, "attention_merge");
+            differ(&KernelTable::attention_finish, "attention_finish");
+            for (const DTypeInfo& i : all_dtypes()) {
+                const auto slot = static_cast<std::size_t>(i.dtype);
+                if (a->matmul[slot].run) {
+                    EXPECT_NE(a->matmul[slot].run, b->matmul[slot].run) << i.name;
+                }
+            }
+        }
+}
+
+// The choice follows the features it is given, not the machine's: nothing of AVX-512 on a CPU without it.
+TEST(Registry, ACpuWithoutAvx512GetsAvx2) {
+    CpuFeatures only_avx2;
+    only_avx2.avx2 = true;
+    const auto set = select(only_avx2);
+    ASSERT_TRUE(set);
+    EXPECT_STREQ(set->isa, "avx2");
+    EXPECT_EQ(set->table.attention, table_avx2().attention);
+    for (const DTypeInfo& i : all_dtypes())
+        EXPECT_STRNE(set->matmul_isa[static_cast<std::size_t>(i.dtype)], "avx512") << i.name;
+}
+#endif
+
+// ---- the words that a processor gives -----------------------------------------------------------------------------
+struct WordBit {
+    const char* what;
+    std::uint32_t X86Words::*word;
+    unsigned bit;
+    bool avx2, avx_vnni, avx512, avx512_bf16, amx_int8;  // what is lost without it
+};
+const WordBit kWordBits[] = {
+    {"FMA", &X86Words::leaf1_ecx, 12, true, true, true, true, false},
+    {"OSXSAVE", &X86Words::leaf1_ecx, 27, true, true, true, true, true},
+    {"AVX", &X86Words::leaf1_ecx, 28, true, true, true, true, false},
+    {"F16C", &X86Words::leaf1_ecx, 29, true, true, true, true, false},
+    {"AVX2", &X86Words::leaf7_ebx, 5, true, true, true, true, false},
+    {"AVX512F", &X86Words::leaf7_ebx, 16, false, false, true, true, false},
+    {"AVX512DQ", &X86Words::leaf7_ebx, 17, false, false, true, true, false},
+    {"AVX512BW", &X86Words::leaf7_ebx, 30, false, false, true, true, false},
+    {"AVX512VL", &X86Words::leaf7_ebx, 31, false, false, true, true, false},
+    {"AVX512_VNNI", &X86Words::leaf7_ecx, 11, false, false, true, true, false},
+    {"AMX-TILE", &X86Words::leaf7_edx, 24, false, false, false, false, true},
+    {"AMX-INT8", &X86Words::leaf7_edx, 25, false, false, false, false, true},
+    {"AVX-VNNI", &X86Words::leaf7_1_eax, 4, false, true, false, false, false},
+    {"AVX512_BF16", &X86Words::leaf7_1_eax, 5, false, false, false, true, false},
+};
+constexpr std::uint64_t kAllStates = 0x600e7;  // x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM, XTILECFG, XTILEDATA
+
+X86Words words_with_everything() {
+    X86Words w;
+    for (const WordBit& b : kWordBits) w.*b.word |= 1u << b.bit;
+    w.xcr0 = kAllStates;
+    return w;
+}
+
+TEST(Cpu, EveryBitIsNeeded) {
+    const CpuFeatures all = features_of(words_with_everything());
+    EXPECT_TRUE(all.avx2 && all.avx_vnni && all.avx512 && all.avx512_bf16 && all.amx_int8);
+    for (const WordBit& b : kWordBits) {
+        X86Words w = words_with_everything();
+        w.*b.word &= ~(1u << b.bit);
+        const CpuFeatures f = features_of(w);
+        EXPECT_EQ(f.avx2, !b.avx2) << b.what;
+        EXPECT_EQ(f.avx_vnni, !b.avx_vnni) << b.what;
+        EXPECT_EQ(f.avx512, !b.avx512) << b.what;
+        EXPECT_EQ(f.avx512_bf16, !b.avx512_bf16) << b.what;
+        EXPECT_EQ(f.amx_int8, !b.amx_int8) << b.what;
+    }
+}
+
+// A processor may have what the operating system (or the hypervisor) does not save on a task switch.
+TEST(Cpu, RegistersThatTheSystemDoesNotSaveAreNotUsed) {
+    for (unsigned state = 0; state < 20; ++state) {
+        X86Words w = words_with_everything();
+        w.xcr0 &= ~(std::uint64_t{1} << state);
+        const CpuFeatures f = features_of(w);
+        const bool avx = state == 1 || state == 2;
+        const bool avx512 = avx || (state >= 5 && state <= 7);
+        EXPECT_EQ(f.avx2, !avx) << "XCR0 bit " << state;
+        EXPECT_EQ(f.avx_vnni, !avx) << "XCR0 bit " << state;
+        EXPECT_EQ(f.avx512, !avx512) << "XCR0 bit " << state;
+        EXPECT_EQ(f.avx512_bf16, !avx512) << "XCR0 bit " << state;
+        EXPECT_EQ(f.amx_int8, !(state == 17 || state == 18)) << "XCR0 bit " << state;
+        ASSERT_TRUE(select(f));
+        if (avx) {
+            EXPECT_STREQ(select(f)->isa, "scalar");
+            EXPECT_FALSE(select(f, "avx2"));
+        }
+        if (avx512) {
+            EXPECT_STRNE(select(f)->isa, "avx512");
+            EXPECT_FALSE(select(f, "avx512"));
+        }
+    }
+    EXPECT_FALSE(features_of({}).avx2 || features_of({}).avx512 || features_of({}).amx_int8);
+}
+
 #if defined(__x86_64__) && defined(__linux__)
 // The kernel's own view: it hides what the operating system does not save.
 TEST(Cpu, AgreesWithTheOperatingSystem) {
