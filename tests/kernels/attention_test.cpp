@@ -185,6 +185,37 @@ TEST_P(Attention, NotFiniteStaysInItsRows) {
         }
 }
 
+// Damaged memory of the cache: what is not finite makes NaN of the rows that see it, the same ones everywhere, and a
+// score of -infinity is an ordinary score.
+TEST_P(Attention, NotFiniteKeysAndValues) {
+    Rng rng(40);
+    const float bad[] = {HUGE_VALF, -HUGE_VALF, std::nanf(""), -HUGE_VALF};
+    for (int turn = 0; turn < 200; ++turn) {
+        const std::size_t k_dim = 1 + rng() % 20, v_dim = 1 + rng() % 40, positions = 1 + rng() % 200;
+        const KvType type = turn % 2 ? KvType::f16 : KvType::f32;
+        Cache cache(type, k_dim, v_dim, positions, Values::usual, rng);
+        const auto poke = [&](std::size_t position, std::size_t element, float x) {
+            std::uint8_t* page = cache.page(position / kPageTokens);
+            const std::uint16_t h = f32_to_f16(x);
+            if (type == KvType::f16)
+                std::memcpy(page + element * 2, &h, 2);
+            else
+                std::memcpy(page + element * 4, &x, 4);
+        };
+        for (int i = 0; i < 3; ++i) {
+            const std::size_t position = rng() % positions, at = position % kPageTokens;
+            const bool key = rng() % 2 != 0;
+            poke(position, key ? rng() % k_dim * kPageTokens + at : k_dim * kPageTokens + at * v_dim + rng() % v_dim,
+                 bad[rng() % 4]);
+        }
+        if (turn % 5 == 0)  // every score of the first page is -infinity, or +infinity where q is negative
+            for (std::size_t i = 0; i < std::min(positions, kPageTokens); ++i) poke(i, i, -HUGE_VALF);
+        Query query = random_query(k_dim, v_dim, 1 + rng() % 15, positions, Values::usual, rng);
+        if (turn % 3 == 0) query.softcap = 3.0f;
+        ASSERT_TRUE(same_result(run(table_, cache, query), run(ref_, cache, query), v_dim)) << "turn " << turn;
+    }
+}
+
 TEST_P(Attention, KvStoreEqualsTheReference) {
     Rng rng(35);
     for (KvType type : {KvType::f16, KvType::f32})

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -116,6 +117,26 @@ public:
                 for (std::size_t j = 0; j < 256 && s * 256 + j < shape_.k; ++j)
                     a.q[j] = static_cast<std::int8_t>(value());
                 finish_block(act_kind(dtype_), a, rng);
+            }
+    }
+
+    // Other scales for the activations. A block whose scale is 0 or NaN holds zeros.
+    template <class F>
+    void change_scales(Rng& rng, F scale) {
+        const bool whole = act_kind(dtype_) == ActKind::q8_256;
+        for (std::size_t s = 0; s < supers_; ++s)
+            for (std::size_t t = 0; t < shape_.tokens; ++t) {
+                ActBlock& a = block(s, t);
+                float d[8];
+                for (std::size_t part = 0; part < 8; ++part) {
+                    d[part] = whole && part > 0 ? d[0] : scale();
+                    if (d[part] == 0.0f || std::isnan(d[part])) std::memset(a.q + part * 32, 0, 32);
+                }
+                finish_block(act_kind(dtype_), a, rng);
+                if (whole)
+                    a.k.d = d[0];
+                else
+                    std::memcpy(a.b.d, d, sizeof d);
             }
     }
 
@@ -265,6 +286,26 @@ TEST_P(MatmulQuant, ExtremeValues) {
             p.fill_activations(rng_, [&] { return activation == 0 ? (rng_() % 2 ? 127 : -127) : activation; });
             EXPECT_TRUE(same(p.run(kernel_), p.run(ref_))) << "bytes " << pattern << " activations " << activation;
         }
+}
+
+// Scales of activations as quantising gives them for zeros, for what is not finite and for tiny values, whose products
+// with the weights' scales are subnormal: no path may skip a block or flush.
+TEST_P(MatmulQuant, EveryScaleOfActivations) {
+    const float scales[] = {0.0f, std::nanf(""), 0x1p-107f, 0x1.8p-120f, 0x1p-126f, 2.0f, 0x1p+100f};
+    for (std::size_t tokens : {1, 2, 5, 19}) {
+        const Shape s{21, small_blocks() ? 480u : 768u, tokens};
+        for (Scales weights : {Scales::usual, Scales::any_bits}) {
+            Product p(GetParam().dtype, s);
+            p.fill(weights, rng_);
+            p.change_scales(rng_, [&] { return rng_() % 3 ? 0.25f : scales[rng_() % std::size(scales)]; });
+            EXPECT_TRUE(same(p.run(kernel_), p.run(ref_))) << "tokens " << tokens;
+        }
+        // All tiny: sums far below the smallest normal number.
+        Product p(GetParam().dtype, s);
+        p.fill(Scales::usual, rng_);
+        p.change_scales(rng_, [&] { return 0x1.4p-140f; });
+        EXPECT_TRUE(same(p.run(kernel_), p.run(ref_))) << "tokens " << tokens;
+    }
 }
 
 TEST_P(MatmulQuant, PartsOfTheWorkGiveTheSameBits) {
