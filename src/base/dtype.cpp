@@ -18,10 +18,10 @@ constexpr std::uint32_t max_id() {
 }
 
 constexpr auto kIndexById = [] {
-    std::array<std::int8_t, max_id() + 1> index{};
+    std::array<int, max_id() + 1> index{};
     index.fill(-1);
     for (std::size_t i = 0; i < kFormats.size(); ++i)
-        index[static_cast<std::uint32_t>(kFormats[i].dtype)] = static_cast<std::int8_t>(i);
+        index[static_cast<std::uint32_t>(kFormats[i].dtype)] = static_cast<int>(i);
     return index;
 }();
 
