@@ -107,7 +107,8 @@ File FileBuilder::open_split(std::unique_ptr<Part> named, const std::filesystem:
     const std::uint64_t all_tensors = integer_or(*named, kSplitTensors, 0);
     const bool has_total = named->find(kSplitTensors) != nullptr;
 
-    const Value* const architecture = named->find(kArchitecture);  // lives as long as its Part
+    // The first file that has one says it for all; usually only file 1 does. Lives as long as its Part.
+    const Value* architecture = named->find(kArchitecture);
     std::vector<std::unique_ptr<Part>> parts;
     std::uint64_t tensors = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -144,6 +145,7 @@ File FileBuilder::open_split(std::unique_ptr<Part> named, const std::filesystem:
         const Value* theirs = part.find(kArchitecture);
         if (theirs && architecture && theirs->to_text() != architecture->to_text())
             foreign(kArchitecture, theirs->to_text(), architecture->to_text());
+        if (!architecture) architecture = theirs;
         tensors += part.tensors.size();
     }
     if (has_total && tensors != all_tensors)
