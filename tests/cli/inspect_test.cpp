@@ -87,10 +87,14 @@ TEST_F(Inspect, AHugeFileIsAnsweredWithoutReadingItsData) {
         const Json j = Json::parse(o.out);
         EXPECT_EQ(j["tensors"][0]["bytes"], kRows * kCols * 2);
         EXPECT_EQ(j["bytes"], size);
-        EXPECT_LT(o.most_resident_kib, 100 * 1024);
         fastest = std::min(fastest, o.seconds);
+#ifndef TERN_SANITIZED  // shadow memory is resident, too
+        EXPECT_LT(o.most_resident_kib, 100 * 1024);
+#endif
     }
+#ifndef TERN_SANITIZED
     EXPECT_LT(fastest, 0.2);
+#endif
 
     // The page cache holds nothing of the data but what surrounds the header.
     const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);

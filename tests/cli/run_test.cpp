@@ -106,6 +106,18 @@ TEST_F(Run, TheSameTokensAgain) {
     }
 }
 
+TEST_F(Run, SaysWhichInstructionSetItRuns) {
+    int forced = 0;
+    for (const std::string isa : {"scalar", "avx2", "avx512"}) {
+        const Outcome o = run({"-n", "1", "--isa", isa, "-t", "3", "-v", "a"});
+        if (o.exit_status == 1 && o.err.find("not on this CPU") != std::string::npos) continue;
+        EXPECT_EQ(o.exit_status, 0);
+        EXPECT_NE(o.err.find("3 threads, " + isa + ":"), std::string::npos) << o.err;
+        ++forced;
+    }
+    EXPECT_GE(forced, 1);
+}
+
 TEST_F(Run, SeedsDiffer) {
     const std::vector<std::string> call{"-n", "60", "--temp", "1.5", "--top-k", "0", "--top-p", "1", "--min-p", "0", "abc"};
     std::vector<std::string> one = call, two = call;
