@@ -49,12 +49,22 @@ struct TokenizerOptions {
     std::string pre{};
 };
 
+// Bytes [begin, end) of a text.
+struct TextRange {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
 struct EncodeOptions {
     // The tokens that the vocabulary puts at the ends (bos, eos; [CLS] and [SEP]). A bos or eos that the text
     // itself gives at that end (with parse_special) is not doubled.
     bool add_special = true;
     // Text that spells a control token becomes that token. Off for text from users.
     bool parse_special = false;
+    // Where parse_special does not apply, ascending and disjoint: a control token that touches one of these ranges is
+    // read as text, and so is a user-defined one that ends generation (files differ in how they type those). So a text
+    // with parts from users is encoded in one piece, as the model saw it in training.
+    std::span<const TextRange> literal{};
 };
 
 struct DecodeOptions {

@@ -37,20 +37,4 @@ void AddedTokens::insert(std::string_view text, TokenId id) {
     nodes_[node].id = id;
 }
 
-std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, std::size_t from) const noexcept {
-    if (nodes_[0].next.empty()) return std::nullopt;
-    for (std::size_t begin = from; begin < text.size(); ++begin) {
-        std::optional<Match> best;
-        std::uint32_t node = 0;
-        for (std::size_t i = begin; i < text.size(); ++i) {
-            const std::uint32_t* next = step(nodes_[node], static_cast<unsigned char>(text[i]));
-            if (!next) break;
-            node = *next;
-            if (nodes_[node].id >= 0) best = Match{begin, i + 1, nodes_[node].id};
-        }
-        if (best) return best;
-    }
-    return std::nullopt;
-}
-
 }  // namespace tern::tokenizer

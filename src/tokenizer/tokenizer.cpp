@@ -208,8 +208,15 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
         if (begin < end) impl_->algorithm->encode(text.substr(begin, end - begin), out);
     };
     const tokenizer::AddedTokens& added = options.parse_special ? impl_->all_added : impl_->user_defined;
+    // Matches come in ascending order of their begin, so one pass over the ranges is enough.
+    std::size_t range = 0;
+    const auto accept = [&](const tokenizer::AddedTokens::Match& match) {
+        while (range < options.literal.size() && options.literal[range].end <= match.begin) ++range;
+        if (range == options.literal.size() || options.literal[range].begin >= match.end) return true;
+        return impl_->vocabulary->type(match.id) == TokenType::user_defined && !is_end_of_generation(match.id);
+    };
     std::size_t pos = 0;
-    while (const auto match = added.find(text, pos)) {
+    while (const auto match = added.find(text, pos, accept)) {
         encode_plain(pos, match->begin);
         const bool doubled = match->id == first && match->begin == 0;
         if (!doubled) out.push_back(match->id);
