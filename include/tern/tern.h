@@ -1,6 +1,7 @@
 // Everything a program needs.
 #pragma once
 
+#include <tern/chat.h>
 #include <tern/dtype.h>
 #include <tern/engine.h>
 #include <tern/error.h>
