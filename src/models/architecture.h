@@ -21,8 +21,8 @@ struct Architecture {
     Definition (*define)(Loader& loader);
 };
 
-// Error(unsupported) listing the known ones.
-const Architecture& find_architecture(const std::string& name);
+// Error(unsupported) naming the file and listing the known ones.
+const Architecture& find_architecture(const std::string& name, const std::string& file);
 
 Definition define_llama(Loader& loader);
 

@@ -17,17 +17,23 @@ Definition define_llama(Loader& in) {
     m.width = in.u32("embedding_length", 1, 1u << 20);
     m.heads = in.u32("attention.head_count", 1, 1u << 14);
     m.kv_heads = in.u32_or("attention.head_count_kv", m.heads, 1, m.heads);
+    const bool dims_given = in.has("attention.key_length") && in.has("attention.value_length");
+    if (!dims_given && m.width % m.heads != 0)
+        in.fail(fmt::format("key '{}' is {}, which does not divide the width of {}", in.key("attention.head_count"),
+                            m.heads, m.width));
+    if (m.heads % m.kv_heads != 0)
+        in.fail(fmt::format("key '{}' is {}, which does not divide the {} query heads",
+                            in.key("attention.head_count_kv"), m.kv_heads, m.heads));
     m.k_dim = in.u32_or("attention.key_length", m.width / m.heads, 1, 1u << 14);
     m.v_dim = in.u32_or("attention.value_length", m.width / m.heads, 1, 1u << 14);
     m.context_length = in.u32("context_length", 1, 1u << 30);
     const std::uint32_t n_rot = in.u32_or("rope.dimension_count", m.k_dim, 2, m.k_dim);
     const std::uint32_t n_experts = in.u32_or("expert_count", 0, 0, 4096);
-    const float eps = in.f32("attention.layer_norm_rms_epsilon", 0.0f, 1.0f);
+    // Above zero, so that a row of zeros stays finite.
+    const float eps = in.f32("attention.layer_norm_rms_epsilon", 1e-12f, 1.0f);
     const std::uint64_t ff = in.u32("feed_forward_length", 1, 1u << 24);
-    if (m.k_dim == 0 || m.v_dim == 0 || m.heads % m.kv_heads != 0)
-        in.fail(fmt::format("{} query heads and {} key/value heads of a width of {} do not fit together", m.heads,
-                            m.kv_heads, m.width));
-    if (n_rot % 2 != 0) in.fail(fmt::format("rope.dimension_count {} is odd", n_rot));
+    if (n_rot % 2 != 0)
+        in.fail(fmt::format("key '{}' (or the key length) is {}, which is odd", in.key("rope.dimension_count"), n_rot));
 
     const std::uint64_t q_width = std::uint64_t{m.heads} * m.k_dim, k_width = std::uint64_t{m.kv_heads} * m.k_dim,
                         v_width = std::uint64_t{m.kv_heads} * m.v_dim, o_width = std::uint64_t{m.heads} * m.v_dim;

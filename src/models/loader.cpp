@@ -4,14 +4,21 @@
 #include <fmt/ranges.h>
 #include <tern/error.h>
 
-#include <cmath>
+#include <limits>
+
+#include "gguf/cursor.h"
 
 namespace tern::models {
+namespace {
+
+// What a weight's elements need: the f32 of vectors and of the widest blocks (kernels/kernel.h).
+constexpr std::uintptr_t kDataAlignment = alignof(float);
+
+}  // namespace
 
 Loader::Loader(const gguf::File& file, std::span<const gguf::Tensor> tensors)
     : file_(file), architecture_(file.get("general.architecture").as_string()), tensors_(tensors),
       used_(tensors.size(), false) {
-    index_.reserve(tensors.size());
     for (std::size_t i = 0; i < tensors.size(); ++i) index_.emplace(tensors[i].name, i);
 }
 
@@ -19,19 +26,22 @@ void Loader::fail(const std::string& message) const {
     throw Error(ErrorCode::bad_file, fmt::format("{}: {}", file_.name(), message));
 }
 
-bool Loader::has(std::string_view key) const { return file_.find(fmt::format("{}.{}", architecture_, key)) != nullptr; }
+std::string Loader::key(std::string_view name) const { return fmt::format("{}.{}", architecture_, name); }
 
-std::uint32_t Loader::u32(std::string_view key, std::uint32_t min, std::uint32_t max) const {
-    const std::string full = fmt::format("{}.{}", architecture_, key);
+bool Loader::has(std::string_view name) const { return file_.find(key(name)) != nullptr; }
+
+std::uint32_t Loader::u32(std::string_view name, std::uint32_t min, std::uint32_t max) const {
+    const std::string full = key(name);
     const gguf::Value& value = file_.get(full);
     std::uint64_t n = 0;
     if (value.type() == gguf::ValueType::array) {
         // Some files give one value per layer; as long as they agree they mean the same.
         const std::vector<std::int64_t> all = value.as_integers();
-        for (const std::int64_t each : all)
-            if (each != all.front() || each < 0)
-                fail(fmt::format("key '{}' differs between layers, which '{}' does not support", full, architecture_));
         if (all.empty()) fail(fmt::format("key '{}' is an empty array", full));
+        for (const std::int64_t each : all)
+            if (each != all.front())
+                fail(fmt::format("key '{}' differs between layers, which '{}' does not support", full, architecture_));
+        if (all.front() < 0) fail(fmt::format("key '{}' holds {}; it must be between {} and {}", full, all.front(), min, max));
         n = static_cast<std::uint64_t>(all.front());
     } else {
         n = value.as_u64();
@@ -41,24 +51,24 @@ std::uint32_t Loader::u32(std::string_view key, std::uint32_t min, std::uint32_t
     return static_cast<std::uint32_t>(n);
 }
 
-std::uint32_t Loader::u32_or(std::string_view key, std::uint32_t fallback, std::uint32_t min, std::uint32_t max) const {
-    return has(key) ? u32(key, min, max) : fallback;
+std::uint32_t Loader::u32_or(std::string_view name, std::uint32_t fallback, std::uint32_t min, std::uint32_t max) const {
+    return has(name) ? u32(name, min, max) : fallback;
 }
 
-float Loader::f32(std::string_view key, float min, float max) const {
-    const std::string full = fmt::format("{}.{}", architecture_, key);
+float Loader::f32(std::string_view name, float min, float max) const {
+    const std::string full = key(name);
     const double value = file_.get(full).as_float();
     if (!(value >= static_cast<double>(min) && value <= static_cast<double>(max)))
         fail(fmt::format("key '{}' is {}; it must be between {} and {}", full, value, min, max));
     return static_cast<float>(value);
 }
 
-float Loader::f32_or(std::string_view key, float fallback, float min, float max) const {
-    return has(key) ? f32(key, min, max) : fallback;
+float Loader::f32_or(std::string_view name, float fallback, float min, float max) const {
+    return has(name) ? f32(name, min, max) : fallback;
 }
 
-std::string Loader::string_or(std::string_view key, std::string_view fallback) const {
-    return file_.string_or(fmt::format("{}.{}", architecture_, key), fallback);
+std::string Loader::string_or(std::string_view name, std::string_view fallback) const {
+    return file_.string_or(key(name), fallback);
 }
 
 const gguf::Tensor* Loader::find(const std::string& name) {
@@ -75,6 +85,11 @@ graph::Weight Loader::checked(const gguf::Tensor& t, std::span<const std::uint64
         fail(fmt::format("tensor '{}' has the shape [{}]; the model's parameters ask for [{}]", t.name,
                          fmt::join(std::span(t.shape, t.rank), ", "), fmt::join(shape, ", ")));
     if (!t.data) fail(fmt::format("tensor '{}' has no data in this file", t.name));
+    if (reinterpret_cast<std::uintptr_t>(t.data) % kDataAlignment != 0)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("{}: the data of tensor '{}' is not aligned in memory; let the bytes of the file begin at "
+                                "a multiple of {}",
+                                file_.name(), t.name, file_.alignment()));
     return {.data = t.data,
             .dtype = t.dtype,
             .cols = t.shape[0],
@@ -122,13 +137,16 @@ graph::Weight Loader::table(const std::string& name, std::uint64_t cols) {
     const gguf::Tensor* t = find(name);
     if (!t) fail(fmt::format("tensor '{}' is missing", name));
     const std::uint64_t shape[] = {cols, t->shape[1]};
+    constexpr std::uint64_t kMaxRows = std::numeric_limits<std::int32_t>::max();  // TokenId
+    if (t->shape[1] > kMaxRows)
+        fail(fmt::format("tensor '{}' has {} rows, the limit is {}", name, t->shape[1], kMaxRows));
     return checked(*t, shape);
 }
 
 void Loader::check_all_used() const {
-    std::vector<std::string_view> extra;
+    std::vector<std::string> extra;
     for (std::size_t i = 0; i < tensors_.size(); ++i)
-        if (!used_[i]) extra.push_back(tensors_[i].name);
+        if (!used_[i]) extra.push_back(gguf::escaped(tensors_[i].name));
     if (extra.empty()) return;
     const std::size_t shown = std::min<std::size_t>(extra.size(), 4);
     fail(fmt::format("architecture '{}' has no use for {} tensor{}: {}{}", architecture_, extra.size(),

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include <tern/gguf.h>
@@ -14,7 +14,8 @@
 
 namespace tern::models {
 
-// Every failure is an Error(bad_file) that names the file and the key or tensor.
+// Every failure is an Error that names the file and the key or tensor: bad_file, or invalid_argument where the caller's
+// bytes are not aligned.
 class Loader {
 public:
     // `tensors` need not be the file's own (random models have theirs in memory). All must outlive the loader.
@@ -30,6 +31,7 @@ public:
     float f32_or(std::string_view key, float fallback, float min, float max) const;
     std::string string_or(std::string_view key, std::string_view fallback) const;
     bool has(std::string_view key) const;
+    std::string key(std::string_view name) const;  // in full, for messages
 
     // Tensors of exactly this shape (in the order of the mathematics: rows, then the contiguous cols).
     graph::Weight matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols);
@@ -54,7 +56,7 @@ private:
     const gguf::File& file_;
     std::string architecture_;
     std::span<const gguf::Tensor> tensors_;
-    std::unordered_map<std::string_view, std::size_t> index_;
+    std::map<std::string_view, std::size_t> index_;  // not hashed: a file could choose names that collide
     std::vector<bool> used_;
 };
 

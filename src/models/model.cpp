@@ -44,7 +44,7 @@ std::shared_ptr<Model::Impl> define(const Runtime& runtime, gguf::File file, std
     models::Loader loader(file, tensors.empty() ? file.tensors() : tensors);
     if (file.tensors().empty() && tensors.empty())
         loader.fail("the file holds no tensors (a vocabulary only); it cannot be run");
-    models::Definition model = models::find_architecture(loader.architecture()).define(loader);
+    models::Definition model = models::find_architecture(loader.architecture(), file.name()).define(loader);
     loader.check_all_used();
     impl->tokenizer = Tokenizer::from_gguf(file);
     if (impl->tokenizer->kind() != TokenizerKind::none && impl->tokenizer->vocab_size() > model.info.vocab_size)
