@@ -37,7 +37,7 @@ Machine::Machine(Model model, const MachineOptions& options) : model_(std::move(
     std::uint64_t context = wanted;
     const std::uint64_t room = options.kv_memory ? options.kv_memory : available ? available : pages * page_bytes;
     if (options.kv_memory) pages = std::min<std::uint64_t>(pages, options.kv_memory / page_bytes);
-    if (pages * page_bytes > room || pages < pages_for(wanted) * options.sequences) {
+    if (pages > room / page_bytes || pages < pages_for(wanted) * options.sequences) {
         const std::uint64_t fits = room / page_bytes / options.sequences * kPage;
         if (options.context != 0 || fits == 0)
             throw Error(ErrorCode::out_of_memory,
