@@ -88,6 +88,14 @@ std::vector<std::string> warnings_of(const gguf::File& file) {
             out.push_back(fmt::format("tokenizer.ggml.pre is '{}', which this version does not know: text does not work", *pre));
     }
 
+    if (const std::optional<std::string> source = text_of("tokenizer.chat_template")) {
+        try {
+            const ChatTemplate parsed(*source);
+        } catch (const Error& e) {
+            out.push_back(fmt::format("tokenizer.chat_template cannot be used: {}", e.what()));
+        }
+    }
+
     if (architecture) {
         const gguf::Value* count = file.find(*architecture + ".block_count");
         std::set<std::string_view> blocks;

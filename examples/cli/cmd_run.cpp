@@ -20,6 +20,7 @@ struct RunOptions {
     RuntimeArgs runtime;
     std::string prompt;
     bool has_prompt = false;
+    std::string system;
     std::string ids;
     std::uint32_t max_tokens = 256;
     std::uint32_t context = 0;
@@ -51,6 +52,27 @@ std::string prompt_text(const RunOptions& options) {
     // The line break that echo and editors put at the end is not part of the prompt.
     if (text.ends_with('\n')) text.pop_back();
     return text;
+}
+
+// The prompt in the form that the model was trained on, unless --raw says otherwise.
+std::vector<TokenId> encode_prompt(const Model& model, const std::string& prompt, const RunOptions& options) {
+    if (options.raw) return model.tokenizer().encode(prompt);
+    const std::optional<std::string> source = model.chat_template();
+    if (!source) {
+        if (!options.system.empty())
+            throw Error(ErrorCode::unsupported,
+                        "the model has no chat template, so there is no place for --system; put it into the prompt");
+        print_note("the model has no chat template: the prompt is used as it is (--raw says so)");
+        return model.tokenizer().encode(prompt);
+    }
+    std::vector<ChatMessage> messages;
+    if (!options.system.empty()) messages.push_back({"system", options.system});
+    messages.push_back({"user", prompt});
+    try {
+        return encode_chat(model, messages);
+    } catch (const Error& e) {
+        throw Error(e.code(), fmt::format("{}; --raw prompts without the template", e.what()));
+    }
 }
 
 // Ctrl-C cancels the reply that runs; a second one ends the program as usual.
@@ -92,7 +114,7 @@ int run(const RunOptions& options) {
     const Stopwatch loading;
     const Runtime runtime = make_runtime(options.runtime);
     const Model model = load_model(runtime, model_path(options.model));
-    if (options.ids.empty()) request.prompt_tokens = model.tokenizer().encode(prompt);
+    if (options.ids.empty()) request.prompt_tokens = encode_prompt(model, prompt, options);
     // No more of the cache than this request can fill.
     EngineOptions engine_options{.context = options.context};
     if (options.context == 0) {
@@ -151,13 +173,17 @@ int run(const RunOptions& options) {
 void add_run(CLI::App& program, Action& action) {
     const auto o = std::make_shared<RunOptions>();
     CLI::App* command = add_command(program, action, "run", "Completes a prompt and streams the text.", o, run);
-    command->add_option("PROMPT", o->prompt, "the text to continue; stdin where absent or -")->each([o](const std::string&) {
+    command->add_option("PROMPT", o->prompt, "what to say to the model; stdin where absent or -")->each([o](const std::string&) {
         o->has_prompt = true;
     });
     command->add_option("-n", o->max_tokens, "most tokens to generate (256)")->option_text("N")->check(CLI::PositiveNumber);
     command->add_option("--ctx", o->context, "context in tokens (as much as is needed)")->option_text("N");
     command->add_option("--ids", o->ids, "token ids instead of a text: 1,2,3")->option_text("IDS")->excludes("PROMPT");
-    command->add_flag("--raw", o->raw, "the prompt as it is, without a chat template");
+    CLI::Option* raw = command->add_flag("--raw", o->raw, "a text to continue, without the model's chat template");
+    command->add_option("--system", o->system, "instructions, as the chat's system message")
+        ->option_text("TEXT")
+        ->excludes(raw)
+        ->excludes("--ids");
     SamplerOptions& s = o->sampling;
     command->add_option("--temp", s.temperature, "temperature; 0: always the best token (0.8)")->option_text("X");
     command->add_option("--top-k", s.top_k, "only the K best tokens; 0: off (40)")->option_text("K");

@@ -35,6 +35,7 @@ void add_run(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 void add_logits(CLI::App& program, Action& action);
 void add_inspect(CLI::App& program, Action& action);
+void add_render(CLI::App& program, Action& action);
 void add_bench(CLI::App& program, Action& action);
 
 // A command with the options struct that lives as long as its action.

@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
     add_tokenize(program, action);
     add_logits(program, action);
     add_inspect(program, action);
+    add_render(program, action);
     add_bench(program, action);
     for (CLI::App* command : program.get_subcommands(nullptr)) command->set_help_flag("-h,--help", "this help");
 
