@@ -211,7 +211,7 @@ Value parse_json(Context& context, std::string_view json, std::string_view what)
     context.charge_bytes(json.size());
     Builder builder(context);
     if (!nlohmann::json::sax_parse(json.begin(), json.end(), &builder))
-        throw Error(ErrorCode::invalid_argument, fmt::format("{}: not valid JSON: {}", what, builder.problem()));
+        throw Error(ErrorCode::invalid_argument, one_line(fmt::format("{}: not valid JSON: {}", what, builder.problem())));
     return builder.result();
 }
 

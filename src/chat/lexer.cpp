@@ -13,7 +13,7 @@
 namespace tern::chat {
 
 void syntax_error(std::uint32_t line, const std::string& message) {
-    throw Error(ErrorCode::bad_file, fmt::format("chat template, line {}: {}", line, message));
+    throw Error(ErrorCode::bad_file, one_line(fmt::format("chat template, line {}: {}", line, message)));
 }
 
 namespace {

@@ -111,7 +111,7 @@ std::vector<Value> iterate(Context& context, const Value& value) {
     } else if (value.is(Kind::string)) {
         for (std::size_t at = 0; at < value.text->size();) {
             const std::size_t end = at + utf8::decode(value.view(), at).length;
-            context.charge(4 * kUnitsPerElement);
+            context.charge(kUnitsPerElement);
             out.push_back(context.string(value.text->slice(at, end)));
             at = end;
         }

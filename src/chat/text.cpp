@@ -56,6 +56,12 @@ std::size_t byte_of(std::string_view text, std::size_t index) noexcept {
     return at;
 }
 
+std::string one_line(std::string text) {
+    for (char& c : text)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return text;
+}
+
 bool is_space(char32_t c) noexcept { return utf8::is_white_space(c) || (c >= 0x1C && c <= 0x1F); }
 
 }  // namespace tern::chat

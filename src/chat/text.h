@@ -63,6 +63,9 @@ std::size_t count_code_points(std::string_view text) noexcept;
 // The byte where code point `index` begins; the size of the text if there are fewer.
 std::size_t byte_of(std::string_view text, std::size_t index) noexcept;
 
+// For messages, which are one line: control characters become spaces.
+std::string one_line(std::string text);
+
 // str.isspace of Python: White_Space and the separators U+001C to U+001F.
 bool is_space(char32_t c) noexcept;
 // The text between what `remove(code point)` takes away at its ends.

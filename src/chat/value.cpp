@@ -166,7 +166,7 @@ Value call(Context& context, const Value& callee, const Args& args) {
 // ---- Context ------------------------------------------------------------------------------------------------------
 
 void Context::fail(const std::string& message, ErrorCode code) const {
-    throw Error(code, fmt::format("chat template, line {}: {}", line, message));
+    throw Error(code, one_line(fmt::format("chat template, line {}: {}", line, message)));
 }
 
 void Context::out_of_work() const {
@@ -186,12 +186,14 @@ void Context::too_deep() const {
 
 Value Context::string(Text text) {
     charge_bytes(text.size());
+    charge(kUnitsPerElement);
     texts_.push_back(std::move(text));
     return Value::of(&texts_.back());
 }
 
 Value Context::undefined(std::string why) {
     charge_bytes(why.size());
+    charge(kUnitsPerElement);
     reasons_.push_back(std::move(why));
     Value v;
     v.why = &reasons_.back();

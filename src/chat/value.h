@@ -18,8 +18,9 @@
 
 namespace tern::chat {
 
-// What one render may cost: about a second. A step is one unit; so are a few bytes of a string that is made.
-inline constexpr std::uint64_t kMaxWork = std::uint64_t{1} << 25;
+// What one render may cost: about a second, and some hundred MiB at worst. A step is one unit; so are a few bytes of a
+// string that is made.
+inline constexpr std::uint64_t kMaxWork = std::uint64_t{1} << 24;
 inline constexpr std::uint64_t kBytesPerUnit = 8;
 inline constexpr std::uint64_t kUnitsPerElement = 4;
 // Longest string, the result included.
@@ -152,7 +153,7 @@ public:
     }
     template <class T, class... A>
     T* make(A&&... args) {
-        charge(kUnitsPerElement);
+        charge(2 * kUnitsPerElement);
         objects_.push_back(std::make_unique<T>(std::forward<A>(args)...));
         return static_cast<T*>(objects_.back().get());
     }
