@@ -113,7 +113,7 @@ File FileBuilder::open_split(std::unique_ptr<Part> named, const std::filesystem:
     std::uint64_t tensors = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
         if (i == number) {
-            tensors += named->tensors.size();
+            tensors += named->tensors.size();  // NOLINT(bugprone-use-after-move): i is `number` once
             parts.push_back(std::move(named));
             continue;
         }

@@ -14,7 +14,7 @@
 namespace tern::gguf {
 namespace {
 
-[[noreturn]] void refuse(std::string message) {
+[[noreturn]] void refuse(const std::string& message) {
     throw Error(ErrorCode::invalid_argument, message);
 }
 

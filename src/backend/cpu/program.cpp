@@ -21,7 +21,7 @@ using kernels::ActKind;
 // Query tokens of one attention task: enough rows to amortise the conversion of a page, few enough for the cache.
 constexpr std::size_t kQueryBlock = 32;
 // Bytes of weights in one piece of work when a few tokens make the product memory-bound: long enough to stream.
-constexpr std::size_t kStreamBytes = 128 * 1024;
+constexpr std::size_t kStreamBytes = std::size_t{128} * 1024;
 // From this many tokens on a product is bound by arithmetic, and a piece of work is one row tile.
 constexpr std::size_t kPanelTokens = 32;
 // Rows shorter than this are not worth sharing between workers when there is only one row.
@@ -315,7 +315,8 @@ void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std
             for (std::uint32_t head = 0; head < h.kv; ++head)
                 k.kv_store(work.kv.block(segment->pages[position / kernels::kPageTokens], op.layer, head),
                            work.kv.type(), h.k_dim, h.v_dim, position % kernels::kPageTokens,
-                           row_of(op.in[1], row) + head * h.k_dim, row_of(op.in[2], row) + head * h.v_dim);
+                           row_of(op.in[1], row) + std::size_t{head} * h.k_dim,
+                           row_of(op.in[2], row) + std::size_t{head} * h.v_dim);
             break;
         }
         case StepKind::quantise: {

@@ -57,7 +57,7 @@ private:
     void attend(const graph::Op& op, const Segment& segment, std::size_t first, std::size_t count,
                 std::uint32_t kv_head, unsigned worker, Work& work) const noexcept;
     void group(const graph::Op& op, Work& work) const noexcept;
-    void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t rows, const void* act,
+    void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t row_count, const void* act,
                   std::size_t act_stride, std::size_t tokens, float* out, unsigned worker) const noexcept;
 
     std::size_t rows(const graph::ValueInfo& info, const Work& work) const noexcept;
