@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-CONFIG = dict(vocab=2048, dim=256, layers=4, heads=4, kv_heads=4, ff=768, context=512, rope_base=10000.0, eps=1e-5)
+CONFIG = dict(vocab=2048, dim=256, layers=4, heads=8, kv_heads=8, ff=512, context=512, rope_base=10000.0, eps=1e-5)
 
 
 class RmsNorm(torch.autograd.Function):

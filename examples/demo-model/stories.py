@@ -198,7 +198,7 @@ def make_character(r, animal=None, kind=None, name=None, held_names=False):
                 else r.choice(W.RARE_KINDS)
         name = name or r.choice(W.HELD_NAMES if held_names else
                                 W.PET_NAMES if r.random() < 0.8 else W.GIRLS + W.BOYS)
-        if not held_names and r.random() < 0.06 and name in W.PET_NAMES:
+        if not held_names and r.random() < 0.4 and name in W.PET_NAMES:
             name = made_up_name(r)
         she = r.random() < 0.5
         home = W.ANIMALS.get(kind) or W.FOLK.get(kind) or r.choice(W.HOMES)
@@ -207,7 +207,7 @@ def make_character(r, animal=None, kind=None, name=None, held_names=False):
         if name is None:
             pool = W.HELD_NAMES if held_names else W.GIRLS if r.random() < 0.5 else W.BOYS
             name = r.choice([n for n in pool if kind is None or (n in FEMALE) == (kind == "girl")] or pool)
-            if not held_names and r.random() < 0.06:
+            if not held_names and r.random() < 0.4:
                 kind = kind or r.choice(["girl", "boy"])
                 name = made_up_name(r)
         she = name in FEMALE or kind == "girl"

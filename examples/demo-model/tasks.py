@@ -30,7 +30,7 @@ def vary(r, text):
 
 
 def new_name(r):
-    if r.random() < 0.25:
+    if r.random() < 0.5:
         return S.made_up_name(r)
     return r.choice(W.GIRLS + W.BOYS)
 
@@ -212,7 +212,7 @@ def numbers(r, split):
         op = "+" if roll < 0.45 else "-" if roll < 0.8 else "x"
         if op == "x":
             return r.randint(0, 10), op, r.randint(0, 10)
-        top = 20 if r.random() < 0.8 else 99
+        top = 20 if r.random() < 0.88 else 99
         if op == "+":
             c = r.randint(0, top)
             a = r.randint(0, c)
@@ -238,7 +238,7 @@ def ask_sum(r, a, op, b):
 def sums(r, split):
     a, op, b = numbers(r, split)
     turns = [("user", vary(r, ask_sum(r, a, op, b))), ("assistant", "%d %s %d = %d" % (a, op, b, calc(a, op, b)))]
-    while r.random() < 0.3:
+    while r.random() < 0.5:
         a, op, b = numbers(r, split)
         turns += [("user", r.choice(["", "And ", "Now "]) + ask_sum(r, a, op, b)),
                   ("assistant", "%d %s %d = %d" % (a, op, b, calc(a, op, b)))]
@@ -498,12 +498,23 @@ def sentence(r, split):
     return [("user", vary(r, expand(r, "[Write|Say|Make|Give me] [a|one] sentence about a~ %s." % st["kind"], {}))), ("assistant", a)]
 
 
+def repeat(r, split):
+    """Words in a row, to be said again: the plainest lesson in copying, on which names and JSON depend."""
+    words = []
+    for _ in range(r.randint(3, 16)):
+        words.append(r.choice([new_name, lambda r: str(r.randint(0, 99)), lambda r: r.choice(W.OBJECTS + W.COLOURS),
+                               lambda r: r.choice(W.CITIES + W.JOBS + W.PETS), lambda r: r.choice(sorted(W.ANIMALS)),
+                               new_name])(r))
+    text = " ".join(words)
+    return [("user", r.choice(["Repeat: ", "Say after me: ", "Repeat this: ", "Say: "]) + text), ("assistant", text)]
+
+
 SYSTEMS = ["You are a helpful assistant.", "You are a friendly assistant.", "Answer in one sentence.", "You are a helpful model.",
            "You tell stories.", "Be kind.", "You are a small model that comes with Tern."]
 
 # task, share of the documents
-MIX = [(story_begin, 14), (story_asked, 13), (story_raw, 6), (story_qa, 17), (small_qa, 12), (sums, 30), (word_problem, 8), (count, 6),
-       (lists, 12), (facts_json, 16), (knowledge, 8), (chat, 12), (sentence, 2)]
+MIX = [(story_begin, 9), (story_asked, 9), (story_raw, 3), (story_qa, 11), (small_qa, 20), (sums, 40), (word_problem, 8),
+       (count, 6), (lists, 12), (facts_json, 25), (knowledge, 8), (chat, 12), (sentence, 2), (repeat, 25)]
 TASKS = {t.__name__: t for t, _ in MIX}
 
 
