@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support/reference_data.h"
+#include "support/sanitizer.h"
 
 namespace tern {
 namespace {
@@ -32,16 +33,22 @@ TEST(Engine, GivesThePeersGreedyTokens) {
     const auto cases = nlohmann::json::parse(test::read_file(test::reference_data() / "models/stories260k.greedy.json"));
     const Stories s(path);
     Engine engine(s.model, {.kv_type = KvType::f32});
+    constexpr std::uint32_t kTokens = test::kSanitized ? 40 : 200;
     int compared = 0;
     for (const auto& c : cases) {
-        Reply reply = engine.submit(greedy(c["prompt"], 200));
+        Reply reply = engine.submit(greedy(c["prompt"], kTokens));
         EXPECT_EQ(reply.prompt_tokens(), c["prompt_tokens"].get<std::vector<TokenId>>());
         const std::string text = reply.text();
-        EXPECT_EQ(reply.tokens().size(), 200u);
+        EXPECT_EQ(reply.tokens().size(), kTokens);
         if (c["smallest_logit_gap"].get<double>() <= 0.002) continue;
         ++compared;
-        EXPECT_EQ(reply.tokens(), c["tokens"].get<std::vector<TokenId>>());
-        EXPECT_EQ(text, c["text"].get<std::string>());
+        std::vector<TokenId> expected = c["tokens"].get<std::vector<TokenId>>();
+        expected.resize(std::min<std::size_t>(expected.size(), kTokens));
+        EXPECT_EQ(reply.tokens(), expected);
+        EXPECT_TRUE(c["text"].get<std::string>().starts_with(text)) << text;
+        if (!test::kSanitized) {
+            EXPECT_EQ(text, c["text"].get<std::string>());
+        }
         EXPECT_EQ(reply.finish_reason(), FinishReason::length);
     }
     EXPECT_GE(compared, 3);
@@ -52,7 +59,7 @@ TEST(Engine, CompanyChangesNothing) {
     TERN_REFERENCE(path, "models/stories260k.gguf");
     const Stories s(path);
     std::vector<Request> requests;
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < (test::kSanitized ? 6 : 12); ++i) {
         Request r = greedy(i % 3 ? "Once upon a time there was a cat " + std::string(static_cast<std::size_t>(i) * 9, 'a') : "Tom",
                            20 + static_cast<std::uint32_t>(i));
         r.sampling.temperature = i % 2 ? 0.9f : 0.0f;
@@ -178,12 +185,13 @@ TEST(Engine, ManyThreadsSubmitAndWait) {
     const Stories s(path);
     Engine engine(s.model, {.kv_memory = 2 * MiB, .context = 128});
     const std::string expected = engine.submit(greedy("Once upon a time", 30)).text();
+    constexpr int kEach = test::kSanitized ? 4 : 15;
     std::atomic<int> same{0}, ended{0};
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < 6; ++t)
         threads.emplace_back([&, t] {
             std::mt19937 random(t);
-            for (int i = 0; i < 15; ++i) {
+            for (int i = 0; i < kEach; ++i) {
                 Reply reply = engine.submit(greedy("Once upon a time", 30));
                 if (random() % 3 == 0) {
                     for (unsigned k = random() % 5; k > 0; --k) reply.next();
@@ -198,8 +206,8 @@ TEST(Engine, ManyThreadsSubmitAndWait) {
             }
         });
     for (std::thread& t : threads) t.join();
-    EXPECT_EQ(same, 90);
-    EXPECT_EQ(ended, 90);
+    EXPECT_EQ(same, 6 * kEach);
+    EXPECT_EQ(ended, 6 * kEach);
 }
 
 TEST(Session, CutsAndBatchesAsItLikes) {
