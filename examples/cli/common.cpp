@@ -14,6 +14,21 @@
 namespace tern::cli {
 namespace fs = std::filesystem;
 
+namespace {
+
+// Notes are not the result: where nobody can read them the command goes on.
+void write_err(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+}  // namespace
+
+void open_standard_files() {
+    // The wrong way round, so that reading and writing fail as they would have.
+    for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (fcntl(file, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", file == STDIN_FILENO ? O_WRONLY : O_RDONLY) != file)
+            return;
+}
+
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
 
@@ -79,7 +94,7 @@ Progress::Progress(std::string label)
     : label_(std::move(label)), start_(std::chrono::steady_clock::now()), terminal_(stderr_is_terminal()) {}
 
 Progress::~Progress() {
-    if (drawn_ >= 0) fmt::print(stderr, "\r\x1b[K");
+    if (drawn_ >= 0) write_err("\r\x1b[K");
 }
 
 void Progress::update(double fraction) {
@@ -88,8 +103,7 @@ void Progress::update(double fraction) {
     if (percent == drawn_) return;
     drawn_ = percent;
     const auto done = static_cast<std::size_t>(percent * 30 / 100);
-    fmt::print(stderr, "\r{} [{:<30}] {:3} %", label_, std::string(done, '#'), percent);
-    std::fflush(stderr);
+    write_err(fmt::format("\r{} [{:<30}] {:3} %", label_, std::string(done, '#'), percent));
 }
 
 // ---- input and output ---------------------------------------------------------------------------------------------
@@ -137,8 +151,8 @@ void print_json(const nlohmann::ordered_json& document) {
     print_out(document.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
-void print_note(std::string_view text) { fmt::print(stderr, "tern: {}\n", printable(text)); }
-void print_error(std::string_view text) { fmt::print(stderr, "tern: error: {}\n", printable(text)); }
+void print_note(std::string_view text) { write_err(fmt::format("tern: {}\n", printable(text))); }
+void print_error(std::string_view text) { write_err(fmt::format("tern: error: {}\n", printable(text))); }
 
 std::string printable(std::string_view text, bool keep_lines) {
     std::string out;

@@ -93,6 +93,10 @@ private:
     Clock::time_point start_ = Clock::now();
 };
 
+// Opens /dev/null in place of a standard file that the caller closed, so that no other file gets its number and our
+// notes with it.
+void open_standard_files();
+
 bool stderr_is_terminal();
 bool stdout_is_terminal();
 

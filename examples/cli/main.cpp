@@ -81,6 +81,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    tern::cli::open_standard_files();
     try {
         return run(argc, argv);
     } catch (const std::bad_alloc&) {

@@ -73,8 +73,7 @@ TEST(Usage, WrongUsageIsStatusTwoAndPointsToTheHelp) {
 
 class Failures : public CommandTest {};
 
-// Disabled until then, see DISABLED_AClosedStderrDoesNotLeakIntoTheFile: today status 134.
-TEST_F(Failures, DISABLED_AnUnwritableStderrChangesNoStatus) {
+TEST_F(Failures, AnUnwritableStderrChangesNoStatus) {
     EXPECT_EQ(tern({"fly"}, {.err = Stream::closed}).exit_status, 2);
     EXPECT_EQ(tern({"inspect", path("missing.gguf")}, {.err = Stream::closed}).exit_status, 1);
 }
