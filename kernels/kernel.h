@@ -136,7 +136,7 @@ struct KernelTable {
     // Merges chunk b into a, in place: running maximum, sum and output of one row.
     void (*attention_merge)(float* ma, float* la, float* oa, float mb, float lb, const float* ob,
                             std::size_t v_dim) = nullptr;
-    // out = o / l for one row; sink (null: none) adds exp(sink - m) to the denominator first. l == 0 gives zeros.
+    // out = o / l for one row; sink (null: none) is one more score in the denominator. l == 0 gives zeros.
     void (*attention_finish)(float m, float l, const float* o, const float* sink, float* out,
                              std::size_t v_dim) = nullptr;
 };

@@ -28,8 +28,8 @@ namespace tern {
 class Model;
 
 struct ChatMessage {
-    std::string role;  // "system", "user", "assistant", …; the template knows which
-    std::string content;
+    std::string role{};  // "system", "user", "assistant", …; the template knows which
+    std::string content{};
 };
 
 struct ChatOptions {
@@ -46,8 +46,8 @@ struct ChatTokens {
 };
 
 struct ChatPrompt {
-    std::string text;
-    std::vector<TextRange> outside;  // bytes that the template did not write; ascending, disjoint
+    std::string text{};
+    std::vector<TextRange> outside{};  // bytes that the template did not write; ascending, disjoint
 };
 
 // Immutable: use from any number of threads at once. Copies share the parsed template.

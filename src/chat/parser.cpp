@@ -102,7 +102,7 @@ std::string Parser::body(Body& out, std::initializer_list<std::string_view> ends
             default: {
                 ++at_;
                 if (now().kind != TokenKind::name) unexpected("the name of a block");
-                const std::string name = now().text;
+                std::string name = now().text;
                 if (std::find(ends.begin(), ends.end(), name) != ends.end()) {
                     ++at_;
                     return name;
