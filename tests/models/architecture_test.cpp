@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "kernels/registry.h"
+#include "support/nmse.h"
 #include "support/reference_data.h"
 
 namespace tern {
@@ -33,21 +34,6 @@ std::vector<float> logits(const Runtime& runtime, const gguf::File& file, std::s
     return all;
 }
 
-double nmse(std::span<const float> got, std::span<const float> expected) {
-    double error = 0, power = 0;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-        error += std::pow(static_cast<double>(got[i]) - expected[i], 2);
-        power += std::pow(static_cast<double>(expected[i]), 2);
-    }
-    return error / power;
-}
-
-TEST(Nmse, IsWhatItSays) {
-    const float a[] = {1, 2, 2}, b[] = {1, 2, 2.5f};
-    EXPECT_EQ(nmse(a, a), 0);
-    EXPECT_DOUBLE_EQ(nmse(b, a), 0.25 / 9);
-}
-
 class Golden : public testing::TestWithParam<const char*> {};
 
 TEST_P(Golden, EqualsThePeerOnEveryPath) {
@@ -57,10 +43,10 @@ TEST_P(Golden, EqualsThePeerOnEveryPath) {
     const std::vector<TokenId> tokens = reference_tokens(dir);
     const std::vector<float> first = logits(Runtime({.threads = 1, .isa = "scalar"}), file, tokens, tokens.size());
     ASSERT_EQ(first.size(), expected.size());
-    EXPECT_LT(nmse(first, expected), 1e-9);
+    EXPECT_LT(test::nmse(first, expected), 1e-9);
 
     const std::vector<float> half = logits(Runtime({.threads = 1}), file, tokens, tokens.size(), KvType::f16);
-    EXPECT_LT(nmse(half, expected), 1e-5);  // f16 keeps 11 bits of K and V
+    EXPECT_LT(test::nmse(half, expected), 1e-5);  // f16 keeps 11 bits of K and V
     EXPECT_NE(std::memcmp(half.data(), first.data(), first.size() * sizeof(float)), 0) << "f16 KV was not used";
 
     const kernels::IsaList isas = kernels::isas(kernels::detect_cpu());
