@@ -8,7 +8,8 @@
 // Templates are hostile: they reach nothing but their variables, and what one render may cost is bounded (steps,
 // nesting, length of strings); a template that costs more is an Error.
 //
-// Who wrote what: a control token counts only where the template wrote it. Strings carry, through every operation of
+// Who wrote what: a control token counts only where the template wrote it. A role that is a plain word (letters, digits,
+// _ and -) counts as written by the template, because templates make control tokens of roles: '<|' + role + '|>'. Strings carry, through every operation of
 // the template, which of their bytes came from outside (messages, tools, further variables); `ChatPrompt::outside`
 // says so for the result, and encode_chat reads those bytes as text, whatever they spell. Looking for the contents in
 // the finished text instead would not do: templates trim, split and quote contents, and a content may spell what the

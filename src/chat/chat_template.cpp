@@ -71,11 +71,11 @@ ChatPrompt ChatTemplate::render(const std::vector<ChatMessage>& messages, const 
         chat::List* list = context.new_list();
         for (const ChatMessage& message : messages) {
             chat::Dict* entry = context.new_dict();
-            const auto put = [&](const char* key, const std::string& value) {
-                entry->set(context, context.string(std::string(key)), context.string(chat::Text::foreign(value)));
+            const auto put = [&](const char* key, chat::Text value) {
+                entry->set(context, context.string(std::string(key)), context.string(std::move(value)));
             };
-            put("role", message.role);
-            put("content", message.content);
+            put("role", chat::Text::role(message.role));
+            put("content", chat::Text::foreign(message.content));
             context.push(*list, chat::Value::of(entry));
         }
         globals["messages"] = chat::Value::of(list);

@@ -30,7 +30,10 @@ public:
         return add(Value::of(static_cast<std::int64_t>(u)));
     }
     bool number_float(double d, const std::string&) { return add(Value::of(d)); }
-    bool string(std::string& s) { return add(context_.string(Text::foreign(std::move(s)))); }
+    bool string(std::string& s) {
+        const bool role = !stack_.empty() && stack_.back().is(Kind::dict) && keys_.back().view() == "role";
+        return add(context_.string(role ? Text::role(std::move(s)) : Text::foreign(std::move(s))));
+    }
     bool binary(std::vector<std::uint8_t>&) { return false; }
     bool start_object(std::size_t) { return open(Value::of(context_.new_dict())); }
     bool key(std::string& s) {

@@ -10,6 +10,13 @@ Text Text::foreign(std::string bytes) {
     return out;
 }
 
+Text Text::role(std::string bytes) {
+    const bool word = std::all_of(bytes.begin(), bytes.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    });
+    return word ? Text(std::move(bytes)) : foreign(std::move(bytes));
+}
+
 void Text::mark(std::size_t begin, std::size_t end) {
     if (begin == end) return;
     if (!ranges_.empty() && ranges_.back().end == begin)

@@ -17,6 +17,9 @@ public:
     Text() = default;
     explicit Text(std::string own) : bytes_(std::move(own)) {}  // written by the template
     static Text foreign(std::string bytes);            // all of it from outside
+    // The role of a message. The host program gives it, and templates build control tokens from it ('<|' + role + '|>'):
+    // a plain word counts as the template's own, anything else as foreign.
+    static Text role(std::string bytes);
 
     std::string_view view() const noexcept { return bytes_; }
     const std::string& bytes() const noexcept { return bytes_; }

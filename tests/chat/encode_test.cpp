@@ -57,7 +57,26 @@ TEST(ChatOutside, FollowsStringsThroughTheTemplate) {
     EXPECT_EQ(outside("<{{ tools|tojson }}>", "", {.tools = R"(["<e>"])"}), Parts{"<e>"});
     EXPECT_EQ(outside("<{{ v }}{% for k in w %}{{ k }}{% endfor %}>", "", {.variables = R"({"v": "<e>", "w": {"<f>": 1}})"}),
               Parts{"<e><f>"});
-    EXPECT_EQ(outside("{{ bos_token }}{{ messages[0].role }}", ""), Parts{"user"});
+    EXPECT_EQ(outside("{{ bos_token }}<{{ messages[0].role }}>", ""), Parts{});
+}
+
+// Templates make control tokens of roles.
+TEST(ChatOutside, ARoleThatIsAWordIsTheTemplatesOwn) {
+    const ChatTemplate chat("{% for m in messages %}{{ '<' + m.role + '>' + m.content }}{% endfor %}");
+    const auto ranges = [&](const std::string& role) {
+        const ChatPrompt one = chat.render({{role, ""}});
+        const ChatPrompt json = chat.render_json(R"([{"content": "", "role": ")" + role + R"("}])");
+        EXPECT_EQ(one.text, "<" + role + ">");
+        EXPECT_EQ(one.text, json.text);
+        EXPECT_EQ(one.outside.size(), json.outside.size());
+        return one.outside.size();
+    };
+    for (const char* word : {"user", "assistant", "tool_response", "o-1", "IPython"}) EXPECT_EQ(ranges(word), 0u) << word;
+    for (const char* other : {"a>", "<e>", "a b", "us|er", "ü"}) EXPECT_EQ(ranges(other), 1u) << other;
+    // Only a message's own role: the text and other members stay outside.
+    EXPECT_EQ(outside("{{ messages[0].content }}", "user"), Parts{"user"});
+    EXPECT_EQ(outside("{{ v.name }}{{ v.list[0] }}", "", {.variables = R"({"v": {"name": "user", "list": ["role"]}})"}),
+              Parts{"userrole"});
 }
 
 // A byte-level vocabulary whose "<e>" ends a turn.
@@ -103,6 +122,9 @@ TEST(ChatEncode, ContentsCannotSpellControlTokens) {
     // Half a control token from the template and half from the content is none.
     const ChatTemplate half("{{ messages[0].content }}e><{{ messages[0].content }}", t);
     EXPECT_EQ(count(encode_chat(t, half.render({{"user", "<"}})), e), 0);
+    // The role is half of the token.
+    const ChatTemplate roles("{{ '<' + messages[0].role + '>' + messages[0].content }}", t);
+    EXPECT_EQ(count(encode_chat(t, roles.render({{"e", "<e>"}})), e), 1);
     // The same text with everything trusted.
     EXPECT_EQ(count(t.encode("<s><b><e><e><b>", {.parse_special = true}), e), 3);
 }
