@@ -8,19 +8,19 @@ import torch
 from export import load
 from tasks import document
 
-# None of these is in the training text: held-out names, numbers and combinations, or wordings that it does not write.
-README_PROMPTS = [
-    [("user", "Once upon a time")],
-    [("user", "Tell me a story about a girl named Ingrid and a green lantern.")],
-    [("user", "One day a fox")],
-    [("user", "Ingrid is 7 years old and lives in Turin. Give this as JSON.")],
-    [("user", "Gerald is a nurse, has a parrot and comes from Riga. Give this as JSON.")],
-    [("user", "Petra has a red kite. Tariq has a blue kite. Who has the blue kite?")],
-    [("user", "Yvonne has 8 plums. She buys 5 more. How many plums does Yvonne have now?")],
-    [("user", "List four tools.")],
-    [("user", "Hello, who are you?")],
-    [("user", "Who invented the telephone?")],
-]
+# None of these is in the training text: held-out names, or combinations and wordings that it never writes.
+README_PROMPTS = [[("user", text)] for text in (
+    "Tell me a story about Selma and a silver flute.",
+    "Tell me a story about a girl named Ingrid and a green lantern.",
+    "One day Yvonne the walrus",
+    "Ingrid is 7 years old and lives in Turin. Give this as JSON.",
+    "Gerald is a nurse, has a parrot and comes from Riga. Give this as JSON.",
+    "Petra has a red kite. Tariq has a blue kite. Who has the blue kite?",
+    "Yvonne has 8 plums. She buys 5 more. How many plums does Yvonne have now?",
+    "List four sports.",
+    "Good morning, I am Astrid.",
+    "Who invented the telephone?",
+)]
 
 
 def generate(model, tok, ids, limit=320):

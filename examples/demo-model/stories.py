@@ -180,11 +180,27 @@ BABIES = ["bird", "rabbit", "duck", "fox", "seal", "owl", "deer", "hedgehog", "b
 
 
 def made_up_name(r):
-    """A name that is in no list, so that names have to be copied and cannot only be remembered."""
+    """A name that is in no list, so that names have to be copied and cannot only be remembered: of syllables, of pieces
+    of other words, or of letters, so that every token of the vocabulary comes up in names."""
     while True:
-        name = r.choice(W.SYLLABLES_A) + (r.choice(W.SYLLABLES_B) if r.random() < 0.4 else "") + r.choice(W.SYLLABLES_C)
-        if name not in W.HELD_NAMES:
+        roll = r.random()
+        if roll < 0.3:
+            name = r.choice(W.SYLLABLES_A) + (r.choice(W.SYLLABLES_B) if r.random() < 0.4 else "") + r.choice(W.SYLLABLES_C)
+        elif roll < 0.7:
+            name = "".join(piece(r) for _ in range(r.randint(1, 3))).capitalize()
+        else:
+            name = "".join(r.choice(W.ONSETS) + r.choice(W.VOWELS) for _ in range(r.randint(1, 3))) + r.choice(W.CODAS)
+            name = name.capitalize()
+        if len(name) > 2 and name not in W.HELD_NAMES:
             return name
+
+
+def piece(r):
+    """Two to five letters from anywhere in a word."""
+    word = r.choice(PIECES)
+    n = min(len(word), r.randint(2, 5))
+    at = r.randint(0, len(word) - n)
+    return word[at:at + n]
 
 
 def make_character(r, animal=None, kind=None, name=None, held_names=False):
@@ -275,6 +291,8 @@ def make_story(r, split="train", hero=None, plot=None, o=None, co=None, place=No
                 plot=p["name"], hero=hero, friend=friend)
 
 
+PIECES = [w for w in sorted(set(" ".join(W.OBJECTS + W.HOMES + W.FOODS + W.HELPERS + list(W.ANIMALS.values()) + W.GIRLS + W.BOYS +
+                                        W.CITIES + W.JOBS + list(W.CAPITALS) + W.RARE_KINDS).lower().split())) if w.isalpha()]
 FEMALE = set(W.GIRLS + W.HELD_GIRLS)
 MALE = set(W.BOYS) | set(W.HELD_NAMES) - set(W.HELD_GIRLS)
 LIGHT = ["kite", "hat", "scarf", "balloon", "paper plane", "feather", "umbrella", "mitten", "map", "blanket"]

@@ -297,7 +297,9 @@ def lists(r, split):
     def draw():
         return r.choice(sorted(W.LISTS)), r.randint(2, 6)
     cat, n = pick(r, split, draw, lambda x: x)
-    items = r.sample(W.LISTS[cat], min(n + 2, len(W.LISTS[cat])))
+    # From any item on in the list's own order: what follows is then a matter of memory and never of chance.
+    first = r.randrange(len(W.LISTS[cat]))
+    items = (W.LISTS[cat][first:] + W.LISTS[cat][:first])[:n + 2]
     if len(items) < n:
         n = len(items)
     first, more = items[:n], items[n:]
@@ -326,7 +328,7 @@ def lists(r, split):
 
 FACTS = {
     "age": (lambda r, s: r.randint(3, 90), ["is {v} years old"]),
-    "city": (lambda r, s: r.choice(W.HELD_CITIES if s == "held" else W.CITIES) if r.random() < 0.9 else new_name(r),
+    "city": (lambda r, s: r.choice(W.HELD_CITIES if s == "held" else W.CITIES) if r.random() < 0.6 else new_name(r),
              ["lives in {v}", "lives in {v}", "comes from {v}"]),
     "pet": (lambda r, s: r.choice(W.PETS), ["has a {v}", "has a {v} as a pet"]),
     "job": (lambda r, s: r.choice(W.JOBS), ["is a {v}", "works as a {v}"]),
@@ -513,8 +515,8 @@ SYSTEMS = ["You are a helpful assistant.", "You are a friendly assistant.", "Ans
            "You tell stories.", "Be kind.", "You are a small model that comes with Tern."]
 
 # task, share of the documents
-MIX = [(story_begin, 9), (story_asked, 9), (story_raw, 3), (story_qa, 11), (small_qa, 20), (sums, 40), (word_problem, 8),
-       (count, 6), (lists, 12), (facts_json, 25), (knowledge, 8), (chat, 12), (sentence, 2), (repeat, 25)]
+MIX = [(story_begin, 9), (story_asked, 10), (story_raw, 2), (story_qa, 10), (small_qa, 40), (sums, 25), (word_problem, 8),
+       (count, 5), (lists, 16), (facts_json, 30), (knowledge, 10), (chat, 18), (sentence, 2), (repeat, 12)]
 TASKS = {t.__name__: t for t, _ in MIX}
 
 

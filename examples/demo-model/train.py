@@ -103,6 +103,7 @@ def main():
     p.add_argument("--lr", type=float, default=0.02, help="of the matrices; the rest learns at --lr-rest")
     p.add_argument("--lr-rest", type=float, default=0.004)
     p.add_argument("--short", type=float, default=0.15, help="share of the training with conversations up to 128 tokens")
+    p.add_argument("--start", help="a checkpoint to go on from, with fresh optimisers")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--log", default="train.log")
     p.add_argument("--save-every", type=float, default=180, help="seconds")
@@ -114,6 +115,8 @@ def main():
     torch.manual_seed(args.seed)
     tok = tokenizer.load(args.merges)
     model = Model(CONFIG)
+    if args.start:
+        model.load_state_dict(torch.load(args.start)["model"])
     matrices = [w for n, w in model.named_parameters() if w.dim() == 2 and n.startswith("blk")]
     rest = [w for n, w in model.named_parameters() if w.dim() == 1 or not n.startswith("blk")]
     opts = [Muon(matrices, args.lr, pool), torch.optim.AdamW(rest, args.lr_rest, betas=(0.9, 0.98), weight_decay=0.0)]

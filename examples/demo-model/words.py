@@ -23,6 +23,10 @@ SYLLABLES_A = "Ba Be Bo Da De Do Fa Fe Ga Go Ha Ho Ja Jo Ka Ke Ko La Le Lo Ma Me
 SYLLABLES_B = "ba be bi da di do la le li lo ma me mi na ne ni no ra re ri ro sa se si ta te ti to va vi za".split()
 SYLLABLES_C = "n r s l na ra la ta lin rin nor tek mon dra beth wen ton ric rd ck".split()
 
+ONSETS = "b c d f g h j k l m n p r s t v w z br ch cr dr fr gr kl pr sh sl st th tr wh y bl gl sw kn".split() + [""] * 5
+VOWELS = "a e i o u a e i o u ai ee ia io y au ei ou".split()
+CODAS = "n r s l d t m k na ra la th sh nd rd rt ng ck x lf rk ne ry do us is la to go".split() + [""] * 4
+
 KIDS_ADJ = "little kind curious brave shy cheerful clever quiet happy lively young friendly gentle careful dreamy".split()
 ANIMAL_ADJ = "little young clever shy brave curious small friendly lazy hungry funny gentle lonely playful sleepy".split()
 
