@@ -16,7 +16,7 @@ need() {
         echo "tern: this is no Debian system; install the equivalents of:$missing" >&2
         return 1
     fi
-    echo "tern: installing$missing" >&2
+    echo "tern: installing (a minute or two):$missing" >&2
     as_root=""
     if [ "$(id -u)" -ne 0 ]; then
         if ! command -v sudo >/dev/null; then
@@ -26,10 +26,10 @@ need() {
         as_root="sudo"
     fi
     # The lists of a fresh system are empty; those of an old one may name versions that are gone.
-    $as_root apt-get update -qq >&2 </dev/null
+    quietly $as_root apt-get update -q
     # shellcheck disable=SC2086 # a list
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        -o Dpkg::Use-Pty=0 $missing >&2 </dev/null
+    quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+        -o Dpkg::Use-Pty=0 $missing
 }
 
 # quietly COMMAND...: shows the command's output, on stderr, only if it fails.
