@@ -9,6 +9,7 @@
 #include <tern/error.h>
 #include <tern/gguf.h>
 
+#include "gguf/cursor.h"
 #include "tokenizer/pre_tokenizers.h"
 #include "tokenizer/tokenizer_impl.h"
 #include "tokenizer/utf8.h"
@@ -27,8 +28,8 @@ TokenizerKind read_kind(const gguf::File& file) {
     if (model == "bert") return TokenizerKind::wordpiece;
     if (model == "no_vocab" || model == "none") return TokenizerKind::none;
     throw Error(ErrorCode::unsupported,
-                fmt::format("{}: key '{}': the tokeniser '{}' is not known; known are llama, gpt2, bert and no_vocab",
-                            file.name(), kModelKey, model));
+                fmt::format("{}: key '{}': the tokeniser {} is not known; known are llama, gpt2, bert and no_vocab",
+                            file.name(), kModelKey, gguf::quoted(model)));
 }
 
 const tokenizer::PreTokenizer& choose_pre(const gguf::File& file, const TokenizerOptions& options) {
@@ -43,7 +44,7 @@ const tokenizer::PreTokenizer& choose_pre(const gguf::File& file, const Tokenize
                     fmt::format("TokenizerOptions::pre: '{}' is not known; known are {}", name, known));
     }
     const std::string problem =
-        name.empty() ? "missing, so the split pattern is not known" : fmt::format("'{}' is not known", name);
+        name.empty() ? "missing, so the split pattern is not known" : gguf::quoted(name) + " is not known";
     throw Error(ErrorCode::unsupported,
                 fmt::format("{}: key '{}': {}; name the one it should be in TokenizerOptions::pre; known are {}",
                             file.name(), kPreKey, problem, known));
