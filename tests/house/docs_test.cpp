@@ -2,20 +2,15 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
+
+#include "support/reference_data.h"
 
 namespace tern::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
 
 // `a/b.cpp` in code quotes: words with a slash and nothing that no single path has.
 std::vector<std::string> quoted_paths(const std::string& text) {
@@ -31,7 +26,7 @@ std::vector<std::string> quoted_paths(const std::string& text) {
 }
 
 TEST(Docs, NumericsNamesEveryFormat) {
-    const std::string text = read(fs::path(TERN_SOURCE_DIR) / "docs/numerics.md");
+    const std::string text = read_file(fs::path(TERN_SOURCE_DIR) / "docs/numerics.md");
     for (const char* format : {"F32", "F16", "BF16"})
         EXPECT_NE(text.find(format), text.npos) << format;
     const auto check = [&](const std::string& name, unsigned block) {
@@ -46,7 +41,7 @@ TEST(Docs, NumericsNamesEveryFormat) {
 
 TEST(Docs, NumericsNamesFilesThatExist) {
     const fs::path root = TERN_SOURCE_DIR;
-    const std::vector<std::string> paths = quoted_paths(read(root / "docs/numerics.md"));
+    const std::vector<std::string> paths = quoted_paths(read_file(root / "docs/numerics.md"));
     EXPECT_GT(paths.size(), 15u);
     for (const std::string& path : paths) EXPECT_TRUE(fs::exists(root / path)) << path;
 }

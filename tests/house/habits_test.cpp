@@ -1,10 +1,8 @@
 // What library code must not do: end the process, or write to its output streams.
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
-
 #include "house/source_text.h"
+#include "support/reference_data.h"
 
 namespace tern::test {
 namespace {
@@ -30,8 +28,7 @@ TEST(Habits, TheLibraryNeitherEndsTheProcessNorPrints) {
     const std::filesystem::path root = TERN_SOURCE_DIR;
     for (const char* folder : {"include", "kernels", "src"}) {
         for (const auto& path : sources_below(root / folder)) {
-            std::ifstream in(path, std::ios::binary);
-            const std::string text{std::istreambuf_iterator<char>(in), {}};
+            const std::string text = read_file(path);
             for (const std::string& use : forbidden_uses(text))
                 ADD_FAILURE() << std::filesystem::relative(path, root).string() << ":" << use;
         }

@@ -2,11 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <fstream>
-#include <iterator>
 #include <set>
 
 #include "house/source_text.h"
+#include "support/reference_data.h"
 
 namespace tern::test {
 namespace {
@@ -97,8 +96,7 @@ TEST(Layering, EveryIncludeNamesWhatStandsAbove) {
     for (const char* folder : kOrder) {
         for (const fs::path& path : sources_below(root / folder)) {
             const std::string file = fs::relative(path, root).generic_string();
-            std::ifstream in(path, std::ios::binary);
-            const std::string text{std::istreambuf_iterator<char>(in), {}};
+            const std::string text = read_file(path);
             ++files;
             for (const Include& include : parse_source(text).includes) {
                 ++includes;

@@ -3,19 +3,14 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
+
+#include "support/reference_data.h"
 
 namespace tern::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
 
 // What stands between the two markers, without the fence of the code block; empty where it is not there.
 std::string code_between(const std::string& text, const std::string& begin, const std::string& end) {
@@ -29,9 +24,9 @@ std::string code_between(const std::string& text, const std::string& begin, cons
 
 TEST(Readme, ShowsTheEmbedExample) {
     const fs::path root = TERN_SOURCE_DIR;
-    const std::string shown = code_between(read(root / "README.md"), "<!-- embed -->", "<!-- /embed -->");
+    const std::string shown = code_between(read_file(root / "README.md"), "<!-- embed -->", "<!-- /embed -->");
     ASSERT_FALSE(shown.empty()) << "README.md has no code between <!-- embed --> and <!-- /embed -->";
-    EXPECT_EQ(shown, read(root / "examples/embed/main.cpp")) << "copy examples/embed/main.cpp into README.md";
+    EXPECT_EQ(shown, read_file(root / "examples/embed/main.cpp")) << "copy examples/embed/main.cpp into README.md";
 }
 
 TEST(Readme, TheEmbedExampleIsShort) {
@@ -39,7 +34,7 @@ TEST(Readme, TheEmbedExampleIsShort) {
     int files = 0;
     for (const auto& entry : fs::recursive_directory_iterator(fs::path(TERN_SOURCE_DIR) / "examples/embed")) {
         if (!entry.is_regular_file()) continue;
-        const std::string text = read(entry.path());
+        const std::string text = read_file(entry.path());
         lines += std::count(text.begin(), text.end(), '\n');
         ++files;
     }
