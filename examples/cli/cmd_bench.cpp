@@ -150,6 +150,7 @@ int run(const BenchOptions& options) {
                             ? load_model(runtime, model_path(options.model))
                             : Model::random(runtime, {.shape = options.shape, .format = options.format});
     const ModelInfo& info = model.info();
+    note_long_context(info, std::uint64_t{options.depth} + std::max(options.prompt, options.generate));
     const bool quantised = is_quantised(info.format);
     Ceilings ceilings;
     ceilings.measure(runtime.threads(), info.token_bytes, quantised);

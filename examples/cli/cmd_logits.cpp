@@ -109,6 +109,7 @@ int run(const LogitsOptions& options) {
     const std::uint32_t chunk =
         options.chunk ? options.chunk
                       : std::clamp((16u << 20) / std::max(model.info().vocab_size, 1u), 1u, 512u);
+    note_long_context(model.info(), count);
     Session session(model, {.context = options.context ? options.context : count,
                             .kv_type = options.kv_type,
                             .batch = std::min(chunk, 4096u)});

@@ -88,6 +88,12 @@ Model load_model(const Runtime& runtime, const fs::path& path) {
     return Model::load(runtime, path, options);
 }
 
+void note_long_context(const ModelInfo& info, std::uint64_t positions) {
+    if (positions > info.context_length)
+        print_note(fmt::format("{} positions are more than the {} that the model was trained for", positions,
+                               info.context_length));
+}
+
 // ---- Progress -----------------------------------------------------------------------------------------------------
 
 Progress::Progress(std::string label)

@@ -68,6 +68,9 @@ void add_kv_type_option(CLI::App* command, KvType& type);
 // Maps the file; on a terminal reads all of it with a progress bar, so that the first token comes without waiting.
 Model load_model(const Runtime& runtime, const std::filesystem::path& path);
 
+// A note where `positions` are more than the model was trained for: it runs, and what it says there means little.
+void note_long_context(const ModelInfo& info, std::uint64_t positions);
+
 // A bar on stderr, only on a terminal and only for what takes over a second. Gone at the end.
 class Progress {
 public:
