@@ -1,7 +1,7 @@
 // Every kernel of the registry on one thread, beside the ceilings measured at the start of the same run:
 //   matmul/<format>/<isa>/<rows>x<k>/T<tokens>   attention/<isa>/<kv type>/<queries>q/<positions>
 // Weights are read round and round through a buffer larger than the caches, as a model's are. T1 and T4 are bound by
-// memory: see GB/s and of_read; T128 by arithmetic: see GOPS and of_peak (int8 dot products, or f32 multiply-adds).
+// memory: see GB/s and of_read; T128 and T512 by arithmetic: see GOPS and of_peak (int8 dot products, or f32 multiply-adds).
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
     for (const KernelSet& set : sets) {
         for (const DTypeInfo& i : all_dtypes())
             for (const auto& [rows, k] : {std::pair<std::size_t, std::size_t>{1536, 2048}, {384, 8192}})
-                for (const std::size_t tokens : {std::size_t{1}, std::size_t{4}, std::size_t{16}, std::size_t{128}}) {
+                for (const std::size_t tokens : {std::size_t{1}, std::size_t{4}, std::size_t{16}, std::size_t{128}, std::size_t{512}}) {
                     const DType dtype = i.dtype;
                     const auto r = rows, c = k;
                     benchmark::RegisterBenchmark(

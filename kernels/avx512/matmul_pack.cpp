@@ -91,6 +91,21 @@ void pack_q6_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel&
         }
 }
 
+// Multiplies unsigned bytes by the signed byte `n` of their dword of `scales`, modulo 256.
+struct ByteScale {
+    __m512i even, odd, all;
+    __attribute__((always_inline)) ByteScale(__m512i scales, size_t n) {
+        const __m512i lanes = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+        all = _mm512_shuffle_epi8(scales, _mm512_add_epi8(lanes, bytes(static_cast<int>(n))));
+        even = _mm512_and_si512(all, _mm512_set1_epi16(0x00ff));
+        odd = _mm512_andnot_si512(_mm512_set1_epi16(0x00ff), all);
+    }
+    __attribute__((always_inline)) __m512i times(__m512i q) const {
+        const __m512i high = _mm512_slli_epi16(_mm512_maddubs_epi16(q, odd), 8);
+        return or_and(high, _mm512_maddubs_epi16(q, even), _mm512_set1_epi16(0x00ff));
+    }
+};
+
 void pack_q2_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel& out) {
     const __m512i low = bytes(0x0f), k3 = bytes(3);
     __m512i header[4], tail[4];
@@ -100,10 +115,7 @@ void pack_q2_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel&
     _mm512_store_ps(out.dmin[0], high_halves(tail[3]));
     TERN_UNROLL
     for (int g = 0; g < 4; ++g) {
-        const __m512i scale = _mm512_and_si512(header[g], low);
         const __m512i min = _mm512_and_si512(_mm512_srli_epi32(header[g], 4), low);
-        TERN_UNROLL
-        for (int i = 0; i < 4; ++i) store(out.scale[4 * g + i], byte_of(scale, i));
         TERN_UNROLL
         for (int i = 0; i < 2; ++i) store(out.min[2 * g + i], byte_pair_of(min, i));
     }
@@ -112,13 +124,19 @@ void pack_q2_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel&
         __m512i o[4];
         load_transposed(p + 16 + 16 * c, stride, o);
         TERN_UNROLL
-        for (size_t i = 0; i < 4; ++i)
+        for (size_t s = 0; s < 4; ++s) {
+            const size_t group = c / 2 * 8 + s * 2 + c % 2;
+            const ByteScale scale(_mm512_and_si512(header[group / 4], low), group % 4);
             TERN_UNROLL
-            for (size_t s = 0; s < 4; ++s)
-                store(out.q[c / 2 * 32 + s * 8 + c % 2 * 4 + i],
-                      _mm512_and_si512(_mm512_srli_epi32(o[i], static_cast<unsigned>(2 * s)), k3));
+            for (size_t i = 0; i < 4; ++i)
+                store(out.q[group * 4 + i],
+                      scale.times(_mm512_and_si512(_mm512_srli_epi32(o[i], static_cast<unsigned>(2 * s)), k3)));
+        }
     }
 }
+
+// (q - 4) * scale lies between -4 * 31 and -4 * -32: 253 values.
+constexpr int kBiasQ3_K = 124;
 
 void pack_q3_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel& out) {
     // Bytes 94 to 109: the last two of qs, the scales, d. Two shifts bring the scales to dwords of their own.
@@ -134,8 +152,9 @@ void pack_q3_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel&
     scale[2] = or_and(_mm512_and_si512(_mm512_srli_epi32(packed[0], 4), low), packed[2], k30);
     scale[3] = or_and(_mm512_and_si512(_mm512_srli_epi32(packed[1], 4), low), _mm512_srli_epi32(packed[2], 2), k30);
     TERN_UNROLL
-    for (int j = 0; j < 16; ++j)
-        store(out.scale[j], _mm512_sub_epi32(byte_of(scale[j / 4], j % 4), _mm512_set1_epi32(32)));
+    for (int j = 0; j < 4; ++j) scale[j] = _mm512_sub_epi8(scale[j], bytes(32));
+    // (q - 4) * scale + bias, modulo 256.
+    const __m512i bias = bytes(kBiasQ3_K);
     TERN_UNROLL
     for (size_t half = 0; half < 2; ++half) {
         __m512i high[4];
@@ -145,15 +164,20 @@ void pack_q3_k(const uint8_t* p, size_t stride, size_t, const FormatOps&, Panel&
             __m512i o[4];
             load_transposed(p + 32 + 32 * n + 16 * half, stride, o);
             TERN_UNROLL
-            for (size_t i = 0; i < 4; ++i)
+            for (size_t s = 0; s < 4; ++s) {
+                const size_t group = n * 8 + s * 2 + half;
+                const ByteScale by(scale[group / 4], group % 4);
+                const __m512i twice = _mm512_add_epi8(by.all, by.all);
+                const __m512i offset = _mm512_sub_epi8(bias, _mm512_add_epi8(twice, twice));
                 TERN_UNROLL
-                for (size_t s = 0; s < 4; ++s) {
+                for (size_t i = 0; i < 4; ++i) {
                     const unsigned bit = static_cast<unsigned>(4 * n + s);
                     const __m512i third = bit < 2 ? _mm512_slli_epi32(high[i], 2 - bit)
                                                   : _mm512_srli_epi32(high[i], bit - 2);
                     const __m512i two = _mm512_and_si512(_mm512_srli_epi32(o[i], static_cast<unsigned>(2 * s)), k3);
-                    store(out.q[n * 32 + s * 8 + half * 4 + i], or_and(two, third, k4));
+                    store(out.q[group * 4 + i], _mm512_add_epi8(by.times(or_and(two, third, k4)), offset));
                 }
+            }
         }
     }
 }
@@ -330,9 +354,9 @@ const PanelFormat kPanelQ5_1 = {32, 24, 0, &kTiles32Min, pack_q5_1};
 const PanelFormat kPanelQ8_0 = {32, 34, 128, &kTiles32, pack_q8_0};
 const PanelFormat kPanelIQ4_NL = {32, 18, 128, &kTiles32, pack_iq4_nl};
 const PanelFormat kPanelMXFP4 = {32, 17, 12, &kTiles32, pack_mxfp4};
-const PanelFormat kPanelQ2_K = {256, 84, 0, &kTiles256Min16, pack_q2_k};
-const PanelFormat kPanelQ3_K = {256, 110, 4, &kTiles256Bias16, pack_q3_k};
-const PanelFormat kPanelQ4_K = {256, 144, 0, &kTiles256Min8, pack_q4_k};
+const PanelFormat kPanelQ2_K = {256, 84, 0, &kTiles256Applied16Min, pack_q2_k};
+const PanelFormat kPanelQ3_K = {256, 110, kBiasQ3_K, &kTiles256AppliedBias, pack_q3_k};
+const PanelFormat kPanelQ4_K = {256, 144, 0, &kTiles256Halves, pack_q4_k};
 const PanelFormat kPanelQ5_K = {256, 176, 0, &kTiles256Min8, pack_q5_k};
 const PanelFormat kPanelQ6_K = {256, 210, 32, &kTiles256Bias16, pack_q6_k};
 const PanelFormat kPanelIQ4_XS = {256, 136, 128, &kTiles256Bias8, pack_iq4_xs};

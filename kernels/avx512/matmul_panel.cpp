@@ -17,9 +17,29 @@ void pack_tail(const PanelFormat& format, const FormatOps& ops, const uint8_t* p
     format.pack(tail.bytes, bytes, blocks, ops, out);
 }
 
-TERN_INLINE void prefetch_lines(const uint8_t* p, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T1);
-}
+// Fetches the weights that are packed next while the present ones are multiplied: a few lines before each tile, because
+// a burst would fill the queue of the first-level cache and stop the multiplications.
+class NextWeights {
+public:
+    NextWeights(const uint8_t* p, size_t stride, size_t rows, size_t bytes, size_t tiles)
+        : p_(p), stride_(stride), rows_(rows), bytes_(bytes), share_((rows * lines(bytes) + tiles - 1) / tiles) {}
+    void fetch() {
+        for (size_t i = 0; i < share_ && row_ < rows_; ++i) {
+            _mm_prefetch(reinterpret_cast<const char*>(p_ + row_ * stride_ + offset_), _MM_HINT_T1);
+            offset_ += 64;
+            if (offset_ >= bytes_ + 63) {
+                offset_ = 0;
+                ++row_;
+            }
+        }
+    }
+
+private:
+    // Of a piece at any offset within its first line.
+    static size_t lines(size_t bytes) { return (bytes + 126) / 64; }
+    const uint8_t* p_;
+    size_t stride_, rows_, bytes_, share_, row_ = 0, offset_ = 0;
+};
 
 }  // namespace
 
@@ -39,29 +59,38 @@ void run_panels(const PanelFormat& format, const FormatOps& ops, const MatmulArg
         const ActBlock* act = static_cast<const ActBlock*>(args.act) + t0;
         for (size_t row = 0; row < args.rows;) {
             const size_t left = args.rows - row;
-            // 33 to 47 rows still fill three panels better than three tiles of one.
-            const size_t vectors = left > 2 * kLanes ? kPanelVectors : 1;
-            const size_t rows = min_size(left, vectors * kLanes);
-            const auto& tile = format.tiles->tile[vectors == 1 ? 0 : 1];
+            // Rows that do not fill the panels are cheaper than tiles of fewer panels.
+            const size_t size = left > 3 * kLanes ? 2 : left > kLanes ? 1 : 0;
+            const size_t rows = min_size(left, kLanes << size);
+            const auto& tile = format.tiles->tile[size];
             memset(sums, 0, tokens * kPanelRows * sizeof(float));
             for (size_t s = 0; s < supers; ++s) {
                 const size_t blocks = min_size(per_super, total_blocks - s * per_super);
                 const size_t bytes = blocks * format.block_bytes;
-                const uint8_t* p = w + row * args.w_row_bytes + s * per_super * format.block_bytes;
-                for (size_t v = 0; v < vectors; ++v, p += kLanes * args.w_row_bytes) {
+                const uint8_t* first = w + row * args.w_row_bytes;
+                const uint8_t* p = first + s * per_super * format.block_bytes;
+                for (size_t v = 0; v * kLanes < rows; ++v) {
+                    const uint8_t* q = p + v * kLanes * args.w_row_bytes;
                     if (rows >= (v + 1) * kLanes)
-                        format.pack(p, args.w_row_bytes, blocks, ops, panels[v]);
+                        format.pack(q, args.w_row_bytes, blocks, ops, panels[v]);
                     else
-                        pack_tail(format, ops, p, args.w_row_bytes, rows - v * kLanes, blocks, panels[v]);
+                        pack_tail(format, ops, q, args.w_row_bytes, rows - v * kLanes, blocks, panels[v]);
                 }
-                // Few tokens: the weights come from memory at full speed only if they are fetched in file order.
-                if (tokens <= 32)
-                    prefetch_lines(w + (row + rows) * args.w_row_bytes + s * per_super * format.block_bytes * rows,
-                                   bytes * rows);
+                // After the row's end come the next rows' beginnings; for few tokens, whose weights come from memory at
+                // full speed only in file order, all of the next rows.
+                NextWeights next = s + 1 < supers && tokens > kStreamedTokens
+                    ? NextWeights(p + bytes, args.w_row_bytes, rows, bytes, (tokens + 3) / 4)
+                    : tokens > kStreamedTokens
+                    ? NextWeights(first + rows * args.w_row_bytes, args.w_row_bytes, rows, bytes, (tokens + 3) / 4)
+                    : NextWeights(first + rows * args.w_row_bytes + s * per_super * format.block_bytes * rows, 0, 1,
+                                  bytes * rows, (tokens + 3) / 4);
                 const ActBlock* a = act + s * args.act_stride;
                 size_t t = 0;
-                for (; t + 4 <= tokens; t += 4)
+                for (; t + 4 <= tokens; t += 4) {
+                    next.fetch();
                     tile[2](panels, a + t, sums + t * kPanelRows, format.bias, blocks);
+                }
+                if (t < tokens) next.fetch();
                 if (tokens - t >= 2) {
                     tile[1](panels, a + t, sums + t * kPanelRows, format.bias, blocks);
                     t += 2;

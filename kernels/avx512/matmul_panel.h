@@ -1,6 +1,7 @@
 // Products of many tokens: a panel of 16 rows x 256 elements is unpacked once into the first-level cache, then
-// multiplied with every token of the call. Three panels side by side share each broadcast of activations: a tile of
-// 48 rows x 4 tokens keeps the sums in registers and both multipliers busy.
+// multiplied with every token of the call. Four panels side by side share each broadcast of activations. A tile of 64
+// rows x 4 tokens has 16 chains of dot products in registers: fewer do not cover their latency (12 reach 90 % of the
+// peak, 16 all of it), more leave no registers for weights. Sums over groups go through memory instead.
 #pragma once
 
 #include "kernels/avx512/matmul_common.h"
@@ -17,68 +18,64 @@ struct alignas(64) Panel {
 };
 
 inline constexpr size_t kPanelTokens = 4;      // tokens of a tile
-inline constexpr size_t kPanelVectors = 3;     // panels of a tile
+inline constexpr size_t kPanelVectors = 4;     // panels of a tile, at most
 inline constexpr size_t kPanelRows = kPanelVectors * kLanes;
 inline constexpr size_t kTokenBlock = 512;     // tokens whose sums are kept at once
+inline constexpr size_t kStreamedTokens = 32;  // up to here a product waits for memory
 
-// One superblock of kVectors panels times kTokens tokens, added to c[token * kPanelRows + row].
-// Formats of 256 elements: S = sum over groups of scale * sum(q * a) in int32, M likewise with the minimums, then
-// u = d * S or fma(d, S, -(dmin * M)), and c = fma(da, u, c).
-template <int kVectors, int kTokens, int kGroups, bool kMin, bool kBiased>
-TERN_INLINE void tile_256(const Panel* p, const ActBlock* a, float* c, int bias) {
-    constexpr int kSteps = 64 / kGroups;  // vectors of four elements in a group
-    alignas(64) int32_t start[kTokens][16];
-    if constexpr (kBiased) {
-        const __m512i factor = _mm512_set1_epi32(-bias);
-        TERN_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const __m256i sums = kGroups == 16 ? load32(a[t].k.sum16)
-                                               : _mm256_castsi128_si256(load16(a[t].k.sum32));
-            _mm512_store_si512(start[t], _mm512_mullo_epi32(_mm512_cvtepi16_epi32(sums), factor));
-        }
-    }
-    __m512i s[kVectors][kTokens];
+// How the sums of the groups of a superblock meet their scales. The definition wants one exact integer; each of these
+// gives it.
+enum class Scaling {
+    integer,   // dot * scale and the sum in int32
+    halves,    // in f32, four groups at a time: such a sum stays below 2^24 and so is exact (Q4_K: 4 * 63 * 15 * 127 * 32)
+    applied,   // the panel's bytes are q * scale + bias already (Q2_K, Q3_K)
+};
+
+// The sum of all 256 activations.
+TERN_INLINE int32_t total(const ActTail256& k) {
+    int32_t sum = 0;
+    for (int j = 0; j < 8; ++j) sum += k.sum32[j];
+    return sum;
+}
+
+// Starts of the sums of each group: -bias * sum(activations), what the bias of the panel's bytes adds.
+template <int kTokens, int kGroups>
+TERN_INLINE void bias_starts(const ActBlock* a, int bias, int32_t (*start)[16]) {
+    const __m512i factor = _mm512_set1_epi32(-bias);
     TERN_UNROLL
-    for (int t = 0; t < kTokens; ++t)
+    for (int t = 0; t < kTokens; ++t) {
+        const __m256i sums = kGroups == 16 ? load32(a[t].k.sum16) : _mm256_castsi128_si256(load16(a[t].k.sum32));
+        _mm512_store_si512(start[t], _mm512_mullo_epi32(_mm512_cvtepi16_epi32(sums), factor));
+    }
+}
+
+// dot[v][t] += the products of steps [from, to) of four elements.
+template <int kVectors, int kTokens>
+TERN_INLINE void multiply_steps(const Panel* p, const ActBlock* a, int from, int steps,
+                                __m512i (&dot)[kVectors][kTokens]) {
+    TERN_UNROLL
+    for (int g = 0; g < steps; ++g) {
+        __m512i w[kVectors];
         TERN_UNROLL
-        for (int v = 0; v < kVectors; ++v) s[v][t] = _mm512_setzero_si512();
-    // Not unrolled: the body fills the micro-op cache as it is.
-    TERN_NO_UNROLL
-    for (int j = 0; j < kGroups; ++j) {
-        __m512i dot[kVectors][kTokens];
+        for (int v = 0; v < kVectors; ++v) w[v] = _mm512_load_si512(p[v].q[from + g]);
         TERN_UNROLL
         for (int t = 0; t < kTokens; ++t) {
-            const __m512i first = kBiased ? _mm512_set1_epi32(start[t][j]) : _mm512_setzero_si512();
+            const __m512i b = broadcast4(a[t].q + (from + g) * 4);
             TERN_UNROLL
-            for (int v = 0; v < kVectors; ++v) dot[v][t] = first;
-        }
-        TERN_UNROLL
-        for (int g = 0; g < kSteps; ++g) {
-            __m512i w[kVectors];
-            TERN_UNROLL
-            for (int v = 0; v < kVectors; ++v) w[v] = _mm512_load_si512(p[v].q[j * kSteps + g]);
-            TERN_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-                const __m512i b = broadcast4(a[t].q + (j * kSteps + g) * 4);
-                TERN_UNROLL
-                for (int v = 0; v < kVectors; ++v) dot[v][t] = _mm512_dpbusd_epi32(dot[v][t], w[v], b);
-            }
-        }
-        TERN_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-            const __m512i scale = _mm512_load_si512(p[v].scale[j]);
-            TERN_UNROLL
-            for (int t = 0; t < kTokens; ++t)
-                s[v][t] = _mm512_add_epi32(s[v][t], _mm512_mullo_epi32(dot[v][t], scale));
+            for (int v = 0; v < kVectors; ++v) dot[v][t] = _mm512_dpbusd_epi32(dot[v][t], w[v], b);
         }
     }
+}
+
+// c = fma(da, u, c) with u = d * S, or fma(d, S, -(dmin * M)); c is [token][kPanelRows].
+template <int kVectors, int kTokens, int kGroups, bool kMin>
+TERN_INLINE void add_superblock(const Panel* p, const ActBlock* a, float* c, const __m512 (&sum)[kVectors][kTokens]) {
     TERN_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         const __m512 da = _mm512_set1_ps(a[t].k.d);
         TERN_UNROLL
         for (int v = 0; v < kVectors; ++v) {
             const __m512 d = _mm512_load_ps(p[v].d[0]);
-            const __m512 sum = _mm512_cvtepi32_ps(s[v][t]);
             __m512 u;
             if constexpr (kMin) {
                 const int16_t* sums = kGroups == 16 ? a[t].k.sum16 : a[t].k.sum32;
@@ -87,14 +84,103 @@ TERN_INLINE void tile_256(const Panel* p, const ActBlock* a, float* c, int bias)
                 for (int j = 0; j < kGroups / 2; ++j)
                     m = _mm512_dpwssd_epi32(m, _mm512_load_si512(p[v].min[j]), broadcast4(sums + 2 * j));
                 const __m512 offset = _mm512_mul_ps(_mm512_load_ps(p[v].dmin[0]), _mm512_cvtepi32_ps(m));
-                u = _mm512_fmsub_ps(d, sum, offset);
+                u = _mm512_fmsub_ps(d, sum[v][t], offset);
             } else {
-                u = _mm512_mul_ps(d, sum);
+                u = _mm512_mul_ps(d, sum[v][t]);
             }
             float* out = c + t * static_cast<int>(kPanelRows) + v * static_cast<int>(kLanes);
             _mm512_store_ps(out, _mm512_fmadd_ps(da, u, _mm512_load_ps(out)));
         }
     }
+}
+
+// One superblock of kVectors panels times kTokens tokens, added to c[token * kPanelRows + row].
+template <int kVectors, int kTokens, int kGroups, bool kMin, bool kBiased, Scaling kScaling>
+TERN_INLINE void tile_256(const Panel* p, const ActBlock* a, float* c, int bias) {
+    constexpr int kSteps = 64 / kGroups;  // vectors of four elements in a group
+    __m512 sum[kVectors][kTokens];
+    if constexpr (kScaling == Scaling::applied) {
+        __m512i dot[kVectors][kTokens];
+        TERN_UNROLL
+        for (int t = 0; t < kTokens; ++t) {
+            const __m512i first = kBiased ? _mm512_set1_epi32(-bias * total(a[t].k)) : _mm512_setzero_si512();
+            TERN_UNROLL
+            for (int v = 0; v < kVectors; ++v) dot[v][t] = first;
+        }
+        TERN_NO_UNROLL
+        for (int j = 0; j < 8; ++j) multiply_steps(p, a, j * 8, 8, dot);
+        TERN_UNROLL
+        for (int t = 0; t < kTokens; ++t)
+            TERN_UNROLL
+            for (int v = 0; v < kVectors; ++v) sum[v][t] = _mm512_cvtepi32_ps(dot[v][t]);
+    } else if constexpr (kScaling == Scaling::halves) {
+        static_assert(kGroups == 8 && !kBiased);
+        TERN_UNROLL
+        for (int half = 0; half < 2; ++half) {
+            alignas(64) float s[kVectors][kTokens][16];
+            TERN_UNROLL
+            for (int t = 0; t < kTokens; ++t)
+                TERN_UNROLL
+                for (int v = 0; v < kVectors; ++v) _mm512_store_ps(s[v][t], _mm512_setzero_ps());
+            // Not unrolled: the body fills the micro-op cache as it is.
+            TERN_NO_UNROLL
+            for (int j = 4 * half; j < 4 * half + 4; ++j) {
+                __m512i dot[kVectors][kTokens];
+                TERN_UNROLL
+                for (int t = 0; t < kTokens; ++t)
+                    TERN_UNROLL
+                    for (int v = 0; v < kVectors; ++v) dot[v][t] = _mm512_setzero_si512();
+                multiply_steps(p, a, j * kSteps, kSteps, dot);
+                TERN_UNROLL
+                for (int v = 0; v < kVectors; ++v) {
+                    const __m512 scale = _mm512_cvtepi32_ps(_mm512_load_si512(p[v].scale[j]));
+                    TERN_UNROLL
+                    for (int t = 0; t < kTokens; ++t)
+                        _mm512_store_ps(s[v][t], _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[v][t]), scale,
+                                                                 _mm512_load_ps(s[v][t])));
+                }
+            }
+            TERN_UNROLL
+            for (int t = 0; t < kTokens; ++t)
+                TERN_UNROLL
+                for (int v = 0; v < kVectors; ++v)
+                    // The sum of two exact halves, rounded once.
+                    sum[v][t] = half == 0 ? _mm512_load_ps(s[v][t])
+                                          : _mm512_add_ps(sum[v][t], _mm512_load_ps(s[v][t]));
+        }
+    } else {
+        alignas(64) int32_t start[kTokens][16];
+        if constexpr (kBiased) bias_starts<kTokens, kGroups>(a, bias, start);
+        alignas(64) int32_t s[kVectors][kTokens][16];
+        TERN_UNROLL
+        for (int t = 0; t < kTokens; ++t)
+            TERN_UNROLL
+            for (int v = 0; v < kVectors; ++v) _mm512_store_si512(s[v][t], _mm512_setzero_si512());
+        TERN_NO_UNROLL
+        for (int j = 0; j < kGroups; ++j) {
+            __m512i dot[kVectors][kTokens];
+            TERN_UNROLL
+            for (int t = 0; t < kTokens; ++t) {
+                const __m512i first = kBiased ? _mm512_set1_epi32(start[t][j]) : _mm512_setzero_si512();
+                TERN_UNROLL
+                for (int v = 0; v < kVectors; ++v) dot[v][t] = first;
+            }
+            multiply_steps(p, a, j * kSteps, kSteps, dot);
+            TERN_UNROLL
+            for (int v = 0; v < kVectors; ++v) {
+                const __m512i scale = _mm512_load_si512(p[v].scale[j]);
+                TERN_UNROLL
+                for (int t = 0; t < kTokens; ++t)
+                    _mm512_store_si512(s[v][t], _mm512_add_epi32(_mm512_load_si512(s[v][t]),
+                                                                 _mm512_mullo_epi32(dot[v][t], scale)));
+            }
+        }
+        TERN_UNROLL
+        for (int t = 0; t < kTokens; ++t)
+            TERN_UNROLL
+            for (int v = 0; v < kVectors; ++v) sum[v][t] = _mm512_cvtepi32_ps(_mm512_load_si512(s[v][t]));
+    }
+    add_superblock<kVectors, kTokens, kGroups, kMin>(p, a, c, sum);
 }
 
 // Formats of 32 elements, `blocks` of them: c = fma(d * da, S, c) and, with minimums (dmin holds -minimum, the offset
@@ -109,12 +195,6 @@ TERN_INLINE void tile_32(const Panel* p, const ActBlock* a, float* c, int bias, 
         _mm256_store_si256(reinterpret_cast<__m256i*>(start[t]), _mm256_mullo_epi32(sum, _mm256_set1_epi32(-bias)));
         if constexpr (kMin) _mm256_store_ps(sums[t], _mm256_cvtepi32_ps(sum));
     }
-    __m512 f[kVectors][kTokens];
-    TERN_UNROLL
-    for (int t = 0; t < kTokens; ++t)
-        TERN_UNROLL
-        for (int v = 0; v < kVectors; ++v)
-            f[v][t] = _mm512_load_ps(c + t * static_cast<int>(kPanelRows) + v * static_cast<int>(kLanes));
     TERN_NO_UNROLL
     for (size_t j = 0; j < blocks; ++j) {
         __m512i dot[kVectors][kTokens];
@@ -140,30 +220,29 @@ TERN_INLINE void tile_32(const Panel* p, const ActBlock* a, float* c, int bias, 
             TERN_UNROLL
             for (int v = 0; v < kVectors; ++v) {
                 const __m512 scale = _mm512_mul_ps(_mm512_load_ps(p[v].d[j]), da);
-                f[v][t] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(dot[v][t]), f[v][t]);
+                float* out = c + t * static_cast<int>(kPanelRows) + v * static_cast<int>(kLanes);
+                __m512 f = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(dot[v][t]), _mm512_load_ps(out));
                 if constexpr (kMin) {
                     const __m512 offset = _mm512_mul_ps(_mm512_load_ps(p[v].dmin[j]), da);
-                    f[v][t] = _mm512_fnmadd_ps(offset, _mm512_set1_ps(sums[t][j]), f[v][t]);
+                    f = _mm512_fnmadd_ps(offset, _mm512_set1_ps(sums[t][j]), f);
                 }
+                _mm512_store_ps(out, f);
             }
         }
     }
-    TERN_UNROLL
-    for (int t = 0; t < kTokens; ++t)
-        TERN_UNROLL
-        for (int v = 0; v < kVectors; ++v)
-            _mm512_store_ps(c + t * static_cast<int>(kPanelRows) + v * static_cast<int>(kLanes), f[v][t]);
 }
 
-// The kernels of one kind of format; [0]: one panel, [1]: kPanelVectors of them; then tokens: 1, 2, 4.
+// The kernels of one kind of format, by panels (1, 2, 4) and tokens (1, 2, 4).
 using Tile = void (*)(const Panel*, const ActBlock*, float* c, int bias, size_t blocks);
 struct TileSet {
-    Tile tile[2][3];
+    Tile tile[3][3];
 };
-extern const TileSet kTiles256Min8;     // eight groups with minimums: Q4_K, Q5_K
-extern const TileSet kTiles256Min16;    // sixteen groups with minimums: Q2_K
+extern const TileSet kTiles256Halves;   // eight groups with minimums, small sums: Q4_K
+extern const TileSet kTiles256Min8;     // eight groups with minimums: Q5_K
+extern const TileSet kTiles256Applied16Min;  // scales applied, minimums of sixteen groups: Q2_K
 extern const TileSet kTiles256Bias8;    // eight groups, biased: IQ4_XS
-extern const TileSet kTiles256Bias16;   // sixteen groups, biased: Q6_K, Q3_K and those without a packer of their own
+extern const TileSet kTiles256Bias16;   // sixteen groups, biased: Q6_K and those without a packer of their own
+extern const TileSet kTiles256AppliedBias;  // scales applied, biased: Q3_K
 extern const TileSet kTiles256General;  // sixteen groups, biased, with minimums
 extern const TileSet kTiles32;
 extern const TileSet kTiles32Min;

@@ -18,9 +18,22 @@ struct StreamInput {
     size_t length;
 };
 
-// Bytes ahead of the reads, into the second-level cache: nearer ones come late on fast memory, farther ones cost
-// page walks.
-inline constexpr size_t kPrefetchDistance = 8192;
+// Weights are fetched twice: far ahead into the second-level cache, which keeps memory busy, and nearer into the first.
+// Without the second a read that misses the first-level cache waits in the same queue as the far fetches, and computing
+// and waiting add up instead of overlapping.
+inline constexpr size_t kFarBytes = 8192;
+inline constexpr size_t kNearBytes = 2560;
+
+// Fetches what lies ahead of the run of kBytes at `run`, in kShares calls, one for each share; every line once.
+template <size_t kBytes, size_t kShares>
+TERN_INLINE void prefetch_share(const uint8_t* run, size_t share) {
+    constexpr size_t kLines = (kBytes + 63) / 64;
+    TERN_UNROLL
+    for (size_t i = share * kLines / kShares; i < (share + 1) * kLines / kShares; ++i) {
+        _mm_prefetch(reinterpret_cast<const char*>(run + kFarBytes + 64 * i), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(run + kNearBytes + 64 * i), _MM_HINT_T0);
+    }
+}
 
 // Results of 16 blocks, lane = block: the sum (formats of 256: u of the definition), d * da and dmin * da.
 struct StreamOutput {

@@ -9,11 +9,6 @@ void order_natural(const ActBlock& act, size_t part, int8_t* q) { memcpy(q, act.
 
 TERN_INLINE __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
 
-TERN_INLINE void prefetch_group(const uint8_t* w, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + i), _MM_HINT_T1);
-}
-
 TERN_INLINE void store_products(const StreamOutput& o, const StreamInput& x, size_t s, __m512 d, __m512i sum) {
     _mm512_storeu_ps(o.u, _mm512_cvtepi32_ps(sum));
     _mm512_storeu_ps(o.scale, _mm512_mul_ps(d, _mm512_loadu_ps(x.d + s)));
@@ -40,11 +35,11 @@ template <int kTokens>
 void group_q8_0(const uint8_t* w, const StreamInput* x, size_t s, const StreamFormat&, const FormatOps&,
                 const StreamOutput* out) {
     constexpr size_t kBytes = 34;
-    prefetch_group(w, kLanes * kBytes);
     __m512i dot[kTokens][8];
     TERN_UNROLL
     for (size_t i = 0; i < 8; ++i) {
         const uint8_t* p = w + 2 * i * kBytes + 2;
+        prefetch_share<kLanes * kBytes, 8>(w, i);
         __m512i q = _mm512_inserti64x4(_mm512_castsi256_si512(load32(p)), load32(p + kBytes), 1);
         q = _mm512_xor_si512(q, bytes(0x80));
         TERN_UNROLL
@@ -112,7 +107,6 @@ template <Nibbles kFormat, int kTokens>
 void group_nibbles(const uint8_t* w, const StreamInput* x, size_t s, const StreamFormat&, const FormatOps&,
                    const StreamOutput* out) {
     constexpr size_t kBytes = bytes_of(kFormat);
-    prefetch_group(w, kLanes * kBytes);
     const __m512i low = bytes(0x0f);
     __m512i table = _mm512_setzero_si512();
     if constexpr (kFormat == Nibbles::iq4_nl) table = iq4_table();
@@ -121,6 +115,7 @@ void group_nibbles(const uint8_t* w, const StreamInput* x, size_t s, const Strea
     TERN_UNROLL
     for (size_t i = 0; i < 4; ++i) {
         const uint8_t* p = w + 4 * i * kBytes + (kBytes - 16);
+        prefetch_share<kLanes * kBytes, 4>(w, i);
         const __m512i packed = gather_lanes(p, p + kBytes, p + 2 * kBytes, p + 3 * kBytes);
         __m512i first = _mm512_and_si512(packed, low);
         __m512i second = _mm512_and_si512(_mm512_srli_epi16(packed, 4), low);

@@ -10,15 +10,6 @@ struct Sums {
     __m512i v[kTokens][kLanes];
 };
 
-TERN_INLINE void prefetch_line(const uint8_t* w, size_t i) {
-    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchDistance + 64 * i), _MM_HINT_T1);
-}
-template <size_t kBytes>
-TERN_INLINE void prefetch_block(const uint8_t* w) {
-    TERN_UNROLL
-    for (size_t i = 0; i < (kBytes + 32) / 64; ++i) prefetch_line(w, i);
-}
-
 TERN_INLINE __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
 TERN_INLINE __m512i twice(__m256i v) { return _mm512_broadcast_i64x4(v); }
 // a in the lower half, b in the upper half, as 16-bit shift counts.
@@ -87,7 +78,7 @@ void group_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamForma
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block<kBytes>(p);
+            prefetch_share<4 * kBytes, 4>(w + 4 * n * kBytes, e);
             const __m512i all = _mm512_set1_epi64(static_cast<int64_t>(scales[e / 2][2 * n + e % 2]));
             __m512i scale[4], q[4];
             TERN_UNROLL
@@ -142,7 +133,7 @@ void group_q6_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamFo
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block<kBytes>(p);
+            prefetch_share<4 * kBytes, 4>(w + 4 * n * kBytes, e);
             __m512i q[4], scale[4];
             TERN_UNROLL
             for (int h = 0; h < 2; ++h) {
@@ -187,7 +178,7 @@ void group_q2_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamFo
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            e % 2 ? prefetch_block<128>(p) : prefetch_block<64>(p);
+            prefetch_share<4 * kBytes, 4>(w + 4 * n * kBytes, e);
             __m512i q[4], scale[4];
             const __m512i a = load64(p + 16);
             TERN_UNROLL
@@ -242,7 +233,7 @@ void group_q3_k(const uint8_t* w, const StreamInput* x, size_t s, const StreamFo
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block<kBytes>(p);
+            prefetch_share<4 * kBytes, 4>(w + 4 * n * kBytes, e);
             const __m512i a = load64(p + 32), high = _mm512_srlv_epi16(twice(load32(p)), counts(0, 4));
             __m512i q[4], spread[4];
             TERN_UNROLL
@@ -313,7 +304,7 @@ void group_iq4_xs(const uint8_t* w, const StreamInput* x, size_t s, const Stream
         for (size_t e = 0; e < 4; ++e) {
             const size_t i = 4 * n + e;
             const uint8_t* p = w + i * kBytes;
-            prefetch_block<kBytes>(p);
+            prefetch_share<4 * kBytes, 4>(w + 4 * n * kBytes, e);
             const __m512i all = _mm512_set1_epi64(static_cast<int64_t>(scales[e / 2][2 * n + e % 2]));
             __m512i q[4], spread[2];
             TERN_UNROLL
@@ -362,7 +353,7 @@ void group_general(const uint8_t* w, const StreamInput* x, size_t s, const Strea
     Sums<kTokens> sums;
     UnpackedBlock block;
     for (size_t i = 0; i < kLanes; ++i) {
-        for (size_t j = 0; j < (format.block_bytes + 32) / 64; ++j) prefetch_line(w + i * format.block_bytes, j);
+        prefetch_share<64, 1>(w + i * format.block_bytes, 0);
         ops.unpack(w + i * format.block_bytes, block);
         d[i] = block.d;
         dmin[i] = block.dmin;
