@@ -171,7 +171,9 @@ TERN_INLINE Vec interleave8(const float* a, const float* b) {
 TERN_INLINE Vec evens_twice(Vec a) { return {_mm256_moveldup_ps(a.lo), _mm256_moveldup_ps(a.hi)}; }
 TERN_INLINE Vec odds_twice(Vec a) { return {_mm256_movehdup_ps(a.lo), _mm256_movehdup_ps(a.hi)}; }
 
+// Into the first-level cache, and into the second.
 TERN_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+TERN_INLINE void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // ---- tile shapes, chosen for 16 registers ---------------------------------------------------------------------------
 // Float matrix product: rows x tokens of one pass.

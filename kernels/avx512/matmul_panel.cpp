@@ -17,6 +17,10 @@ void pack_tail(const PanelFormat& format, const FormatOps& ops, const uint8_t* p
     format.pack(tail.bytes, bytes, blocks, ops, out);
 }
 
+TERN_INLINE void fetch_lines(const void* p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(static_cast<const char*>(p) + i, _MM_HINT_T0);
+}
+
 // Fetches the weights that are packed next while the present ones are multiplied: a few lines before each tile, because
 // a burst would fill the queue of the first-level cache and stop the multiplications.
 class NextWeights {
@@ -63,7 +67,6 @@ void run_panels(const PanelFormat& format, const FormatOps& ops, const MatmulArg
             const size_t size = left > 3 * kLanes ? 2 : left > kLanes ? 1 : 0;
             const size_t rows = min_size(left, kLanes << size);
             const auto& tile = format.tiles->tile[size];
-            memset(sums, 0, tokens * kPanelRows * sizeof(float));
             for (size_t s = 0; s < supers; ++s) {
                 const size_t blocks = min_size(per_super, total_blocks - s * per_super);
                 const size_t bytes = blocks * format.block_bytes;
@@ -85,17 +88,17 @@ void run_panels(const PanelFormat& format, const FormatOps& ops, const MatmulArg
                     : NextWeights(first + rows * args.w_row_bytes + s * per_super * format.block_bytes * rows, 0, 1,
                                   bytes * rows, (tokens + 3) / 4);
                 const ActBlock* a = act + s * args.act_stride;
-                size_t t = 0;
-                for (; t + 4 <= tokens; t += 4) {
+                for (size_t t = 0; t < tokens;) {
+                    const size_t step = tokens - t >= 4 ? 2 : tokens - t >= 2 ? 1 : 0, count = size_t{1} << step;
+                    float* c = sums + t * kPanelRows;
                     next.fetch();
-                    tile[2](panels, a + t, sums + t * kPanelRows, format.bias, blocks);
+                    if (s == 0) memset(c, 0, count * kPanelRows * sizeof(float));
+                    if (s + 1 == supers)  // the results' lines, which lie far apart
+                        for (size_t i = t; i < t + count; ++i)
+                            fetch_lines(args.out + (t0 + i) * args.out_stride + row, rows * sizeof(float));
+                    tile[step](panels, a + t, c, format.bias, blocks);
+                    t += count;
                 }
-                if (t < tokens) next.fetch();
-                if (tokens - t >= 2) {
-                    tile[1](panels, a + t, sums + t * kPanelRows, format.bias, blocks);
-                    t += 2;
-                }
-                if (t < tokens) tile[0](panels, a + t, sums + t * kPanelRows, format.bias, blocks);
             }
             for (size_t t = 0; t < tokens; ++t) {
                 float* out = args.out + (t0 + t) * args.out_stride + row;

@@ -15,8 +15,10 @@ TERN_INLINE Vec load_kv_part(const uint16_t* p, size_t n) { return load_f16_part
 struct PageView {
     const void* k;
     const void* v;
-    const void* next_k;  // to prefetch; null: none
+    const void* next_k;  // to fetch into the first-level cache; null: none
     const void* next_v;
+    const void* far_k;   // to fetch into the second-level cache; null: none
+    const void* far_v;
 };
 
 struct Rows {
@@ -29,9 +31,12 @@ struct Rows {
     const uint64_t* visible;  // bit i: position i of the page
 };
 
-// Touches the lines of [begin, begin + bytes).
-TERN_INLINE void prefetch_bytes(const char* begin, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) prefetch(begin + i);
+// Fetches the lines of [offset, offset + bytes) of a page that comes next, and of one that comes later.
+TERN_INLINE void prefetch_pages(const void* next, const void* far, size_t offset, size_t bytes) {
+    if (next)
+        for (size_t i = 0; i < bytes; i += 64) prefetch(static_cast<const char*>(next) + offset + i);
+    if (far)
+        for (size_t i = 0; i < bytes; i += 64) prefetch_far(static_cast<const char*>(far) + offset + i);
 }
 
 // p[t][position] = dot(k, q), one chain over the dimensions per position.
@@ -49,9 +54,7 @@ static inline __attribute__((always_inline)) void scores(const AttentionArgs& a,
 #pragma GCC unroll 1
         for (size_t d = 0; d < a.k_dim; ++d) {
             const Element* k = keys + d * kPageTokens + c;
-            if (page.next_k)
-                prefetch_bytes(static_cast<const char*>(page.next_k) + (d * kPageTokens + c) * sizeof(Element),
-                               kWidth * sizeof(Element));
+            prefetch_pages(page.next_k, page.far_k, (d * kPageTokens + c) * sizeof(Element), kWidth * sizeof(Element));
             Vec key[kScoreVecs];
 #pragma GCC unroll 8
             for (size_t i = 0; i < kScoreVecs; ++i) key[i] = load_kv(k + i * 16);
@@ -133,9 +136,8 @@ static inline __attribute__((always_inline)) void mix(const AttentionArgs& a, co
 #pragma GCC unroll 1
     for (size_t position = first; position < last; ++position) {
         const Element* from = values + position * a.v_dim;
-        if (page.next_v)
-            prefetch_bytes(static_cast<const char*>(page.next_v) + (position * a.v_dim + dim) * sizeof(Element),
-                           kVecs * 16 * sizeof(Element));
+        prefetch_pages(page.next_v, page.far_v, (position * a.v_dim + dim) * sizeof(Element),
+                       kVecs * 16 * sizeof(Element));
         Vec v[kVecs];
 #pragma GCC unroll 8
         for (size_t i = 0; i < kVecs; ++i) v[i] = rest ? load_kv_part(from, rest) : load_kv(from + i * 16);
@@ -246,12 +248,14 @@ static void attention(const AttentionArgs& a) {
     for (size_t i = first_page; i <= last_page; ++i) {
         const char* page = static_cast<const char*>(a.pages[i]);
         const char* next = i < last_page ? static_cast<const char*>(a.pages[i + 1]) : nullptr;
-        PageView view{page, page + keys * element, next, next ? next + keys * element : nullptr};
+        const char* far = i + 1 < last_page ? static_cast<const char*>(a.pages[i + 2]) : nullptr;
+        PageView view{page, page + keys * element, next, next ? next + keys * element : nullptr,
+                      far,  far ? far + keys * element : nullptr};
         if (half && a.rows > kQueryTile) {  // more than one tile reads the page: widen it once
             widen(static_cast<const uint16_t*>(view.k), wide, keys + values);
-            view = {wide, wide + keys, nullptr, nullptr};
+            view = {wide, wide + keys, nullptr, nullptr, nullptr, nullptr};
         } else if (a.rows > kQueryTile) {
-            view.next_k = view.next_v = nullptr;
+            view.next_k = view.next_v = view.far_k = view.far_v = nullptr;
         }
         if (half && a.rows <= kQueryTile)
             attend_page<uint16_t>(a, view, i * kPageTokens, p);

@@ -29,7 +29,8 @@ struct WeightsBF16 {
 static constexpr size_t kChunk = 512;  // elements of k per pass over a panel
 static constexpr size_t kTokenBlockBytes = 768 * 1024;
 static constexpr size_t kMostTokens = 96;       // of a block; a multiple of kTileTokens
-static constexpr size_t kPrefetchBytes = 2048;  // ahead in each of the rows that are read at once
+// Ahead in each of the rows that are read at once; the rows after them are fetched farther ahead, in file order.
+static constexpr size_t kPrefetchBytes = 1024;
 
 // Tokens that stay in L2 together.
 TERN_INLINE size_t token_block(size_t k) {
@@ -68,9 +69,14 @@ static inline __attribute__((always_inline)) void tile(const TileArgs& a) {
                                            : reg_load(a.partial + (r * kTokens + t) * 16 + (part + p) * kLanes);
 #pragma GCC unroll 1
         for (size_t k = 0; k < whole; k += 16) {
-            if constexpr (kStream)
+            if constexpr (kStream) {
+                const char* next = static_cast<const char*>(a.w) + kRows * a.w_row_bytes + k * kRows * sizeof(Element);
 #pragma GCC unroll 8
-                for (size_t r = 0; r < kRows; ++r) prefetch(reinterpret_cast<const char*>(w[r] + k) + kPrefetchBytes);
+                for (size_t r = 0; r < kRows; ++r) {
+                    prefetch(reinterpret_cast<const char*>(w[r] + k) + kPrefetchBytes);
+                    if (r * 64 < 16 * kRows * sizeof(Element)) prefetch_far(next + r * 64);
+                }
+            }
 #pragma GCC unroll 4
             for (size_t p = 0; p < kPass; ++p) {
                 const size_t at = k + (part + p) * kLanes;
