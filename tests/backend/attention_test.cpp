@@ -98,17 +98,20 @@ TEST(AttentionOp, ChunksAndNeighboursChangeNothing) {
     }
 }
 
-// Across the border of an attention chunk.
+// Across the border of an attention chunk. The last steps are of few tokens and heads, so that workers share chunks.
 TEST(AttentionOp, LongContext) {
-    const Shape s = kSanitized ? Shape{2, 1, 8, 8} : Shape{4, 2, 16, 16};
-    constexpr std::uint32_t n = (kSanitized ? 1 : 2) * kernels::kChunkTokens + 130;
-    const Attention a(s, n);
-    const std::vector<float> whole = conform(a.g, {{{n}}});
-    std::vector<std::uint32_t> rows(n);
-    for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
-    for (const std::uint32_t t : {0u, 1023u, 1024u, 1025u, 2047u, 2048u, n - 1})
-        if (t < n) a.expect_token(whole.data() + std::size_t{t} * s.heads * s.v_dim, rows, t);
-    expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1101, 1100}}, {{1, n - 1}}}), whole, "chunks");
+    for (const std::uint32_t window : {0u, 700u, 1500u}) {
+        const Shape s = kSanitized ? Shape{2, 1, 8, 8, window} : Shape{4, 2, 16, 16, window};
+        constexpr std::uint32_t n = (kSanitized ? 1 : 2) * kernels::kChunkTokens + 130;
+        const Attention a(s, n);
+        const std::vector<float> whole = conform(a.g, {{{n}}});
+        std::vector<std::uint32_t> rows(n);
+        for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
+        for (const std::uint32_t t : {0u, 1023u, 1024u, 1025u, 2047u, 2048u, n - 1})
+            if (t < n) a.expect_token(whole.data() + std::size_t{t} * s.heads * s.v_dim, rows, t);
+        expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1104, 1100}}, {{3, n - 4}}, {{1, n - 1}}}), whole,
+                         "chunks");
+    }
 }
 
 }  // namespace

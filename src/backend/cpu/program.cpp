@@ -20,6 +20,9 @@ using kernels::ActKind;
 
 // Query tokens of one attention task: enough rows to amortise the conversion of a page, few enough for the cache.
 constexpr std::size_t kQueryBlock = 32;
+// Tokens of a batch up to which the chunks of attention may be shared between workers. More tokens are enough work by
+// themselves, and each needs memory for the results of all its chunks.
+constexpr std::size_t kSplitTokens = 4;
 // Bytes of weights in one piece of work when a few tokens make the product memory-bound: long enough to stream.
 constexpr std::size_t kStreamBytes = std::size_t{128} * 1024;
 // From this many tokens on a product is bound by arithmetic, and a piece of work is one row tile.
@@ -125,7 +128,7 @@ void CpuProgram::compile() {
         add_step({.kind = StepKind::rope_tables, .op = nullptr, .ops = {}}, {true, Domain::tokens, 1});
 
     const std::vector<std::size_t> order = order_ops(graph_);
-    std::size_t attention_scratch = 0;
+    std::size_t attention_scratch = 0, partial_floats = 0;
     for (std::size_t n = 0; n < order.size(); ++n) {
         const Op& op = ops[order[n]];
         const std::size_t steps_before = steps_.size();
@@ -149,6 +152,12 @@ void CpuProgram::compile() {
                 const std::size_t max_rows = std::min<std::size_t>(kQueryBlock, limits_.max_tokens) * (h.q / h.kv);
                 const std::size_t floats = max_rows * (h.k_dim + 2 * h.v_dim + 6);
                 const std::size_t pointers = limits_.max_context / kernels::kPageTokens + 1;
+                const std::size_t chunks = limits_.max_context / kernels::kChunkTokens + 1;
+                if (pool_.size() > 1 && chunks > 1)
+                    partial_floats = std::max(partial_floats, std::min<std::size_t>(kSplitTokens, limits_.max_tokens) *
+                                                                  h.q * chunks * (h.v_dim + 2));
+                // It waits only if chunks are shared.
+                steps_.push_back({.kind = StepKind::merge_attention, .op = &op, .ops = {}, .phase = current_phase});
                 attention_scratch = std::max(
                     attention_scratch, round_up(kernels::attention_scratch_bytes(h.k_dim, h.v_dim), 64) +
                                            round_up(pointers * sizeof(void*), 64) + round_up(floats * sizeof(float), 64));
@@ -201,12 +210,13 @@ void CpuProgram::compile() {
     scratch_stride_ = round_up(std::max(max_matmul_scratch, attention_scratch), 4096) + 64;
     scratch_stride_ = round_up(scratch_stride_, 64);
     scratch_ = base::AlignedBuffer(scratch_stride_ * pool_.size(), "kernel scratch; fewer threads need less");
+    partials_ = base::AlignedBuffer(partial_floats * sizeof(float), "results of attention; a shorter context needs less");
     counters_ = std::make_unique<Counter[]>(steps_.size() * pool_.size());
     positions_.reserve(limits_.max_tokens);
 }
 
 std::uint64_t CpuProgram::scratch_bytes() const noexcept {
-    return arena_.size() + acts_.size() + angles_.size() + scratch_.size();
+    return arena_.size() + acts_.size() + angles_.size() + scratch_.size() + partials_.size();
 }
 
 float* CpuProgram::value(Value v) const noexcept {
@@ -232,7 +242,8 @@ std::span<const float> CpuProgram::run(const Batch& batch, KvMemory& kv) {
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             // A step that shares the columns of a single row hands its row on to other workers.
             const bool shared_row = steps_[i].split_columns || (i > 0 && steps_[i - 1].split_columns);
-            if (steps_[i].barrier || (shared_row && !(steps_[i].kind == StepKind::quantise && steps_[i].split_columns)))
+            const bool merges = steps_[i].kind == StepKind::merge_attention && splits_chunks(*steps_[i].op, work);
+            if (steps_[i].barrier || merges || (shared_row && !(steps_[i].kind == StepKind::quantise && steps_[i].split_columns)))
                 pool_.barrier();
             execute(steps_[i], i, worker, work);
         }
@@ -245,6 +256,9 @@ void CpuProgram::execute(const Step& step, std::size_t index, unsigned worker, W
         case StepKind::linear: run_linear(step, index, worker, work); return;
         case StepKind::linear_experts: run_experts(step, index, worker, work); return;
         case StepKind::attention: run_attention(step, index, worker, work); return;
+        case StepKind::merge_attention:
+            if (splits_chunks(*step.op, work)) merge_attention(*step.op, worker, work);
+            return;
         case StepKind::group:
             if (worker == 0) group(*step.op, work);
             return;
@@ -492,8 +506,102 @@ void CpuProgram::run_experts(const Step& step, std::size_t index, unsigned worke
           });
 }
 
+namespace {
+
+// What a token at `position` sees first.
+std::uint32_t first_visible(const Op& op, std::uint32_t position) {
+    const std::uint32_t window = op.visibility.window;
+    return window != 0 && position + 1 > window ? position + 1 - window : 0;
+}
+
+// Chunks [first, last] of positions that `count` tokens from `position` see.
+struct Chunks {
+    std::size_t first, last;
+    std::size_t count() const { return last - first + 1; }
+};
+Chunks chunks_of(const Op& op, std::uint32_t position, std::size_t count) {
+    return {first_visible(op, position) / kernels::kChunkTokens, (position + count - 1) / kernels::kChunkTokens};
+}
+
+}  // namespace
+
+struct CpuProgram::Queries {
+    const void* const* pages;
+    std::size_t rows;
+    const float* q;
+    const std::uint32_t *lo, *hi;
+    std::size_t end;  // of the positions that any row sees
+    void* kernel_scratch;
+    float* rest;  // of the worker's scratch
+};
+
+bool CpuProgram::splits_chunks(const Op& op, const Work& work) const noexcept {
+    if (partials_.size() == 0 || work.tokens > kSplitTokens) return false;
+    const std::size_t tasks = work.batch.segments.size() * op.attention.kv;
+    if (tasks >= 2 * std::size_t{pool_.size()}) return false;
+    for (const Segment& s : work.batch.segments)
+        if (chunks_of(op, s.position, s.count).count() > 1) return true;
+    return false;
+}
+
+CpuProgram::Partial CpuProgram::partial(const Op& op, const Work& work, std::uint32_t kv_head,
+                                        std::size_t chunk) const noexcept {
+    const std::size_t chunks = limits_.max_context / kernels::kChunkTokens + 1;
+    const std::size_t rows = work.tokens * (op.attention.q / op.attention.kv);
+    float* at = partials_.as<float>() + (kv_head * chunks + chunk) * rows * (op.attention.v_dim + 2);
+    return {at, at + rows, at + 2 * rows};
+}
+
+void CpuProgram::attend_split(const Op& op, std::size_t index, unsigned worker, Work& work) const noexcept {
+    const std::uint32_t heads = op.attention.kv;
+    std::size_t pieces = 0;
+    for (const Segment& s : work.batch.segments) pieces += chunks_of(op, s.position, s.count).count() * heads;
+    share([&](unsigned region) -> auto& { return counters_[index * pool_.size() + region].next; }, pieces, worker,
+          pool_.size(), [&](std::size_t piece) {
+              for (const Segment& s : work.batch.segments) {
+                  const Chunks chunks = chunks_of(op, s.position, s.count);
+                  const std::size_t own = chunks.count() * heads;
+                  if (piece < own) {
+                      const auto head = static_cast<std::uint32_t>(piece / chunks.count());
+                      const std::size_t chunk = chunks.first + piece % chunks.count();
+                      const Queries queries = prepare_queries(op, s, 0, s.count, head, worker, work);
+                      const Partial to = partial(op, work, head, chunk);
+                      const std::size_t row = s.first * (op.attention.q / heads);
+                      attend_chunk(op, queries, chunk, to.m + row, to.l + row, to.o + row * op.attention.v_dim, work);
+                      return;
+                  }
+                  piece -= own;
+              }
+          });
+}
+
+void CpuProgram::merge_attention(const Op& op, unsigned worker, Work& work) const noexcept {
+    const graph::Heads& h = op.attention;
+    const std::size_t group = h.q / h.kv, all = work.tokens * h.q;
+    const std::size_t begin = all * worker / pool_.size(), end = all * (worker + 1) / pool_.size();
+    for (const Segment& s : work.batch.segments) {
+        const Chunks chunks = chunks_of(op, s.position, s.count);
+        for (std::size_t t = s.first; t < s.first + s.count; ++t)
+            for (std::size_t head = 0; head < h.q; ++head) {
+                if (t * h.q + head < begin || t * h.q + head >= end) continue;
+                const auto kv_head = static_cast<std::uint32_t>(head / group);
+                const std::size_t r = t * group + head % group;
+                const Partial sum = partial(op, work, kv_head, chunks.first);
+                float* o = sum.o + r * h.v_dim;
+                for (std::size_t chunk = chunks.first + 1; chunk <= chunks.last; ++chunk) {
+                    const Partial next = partial(op, work, kv_head, chunk);
+                    kernels_.table.attention_merge(sum.m + r, sum.l + r, o, next.m[r], next.l[r],
+                                                   next.o + r * h.v_dim, h.v_dim);
+                }
+                kernels_.table.attention_finish(sum.m[r], sum.l[r], o, nullptr, row_of(op.out, t) + head * h.v_dim,
+                                                h.v_dim);
+            }
+    }
+}
+
 void CpuProgram::run_attention(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept {
     const Op& op = *step.op;
+    if (splits_chunks(op, work)) return attend_split(op, index, worker, work);
     const std::uint32_t heads = op.attention.kv;
     std::size_t blocks = 0;
     for (const Segment& s : work.batch.segments) blocks += (s.count + kQueryBlock - 1) / kQueryBlock;
@@ -515,9 +623,9 @@ void CpuProgram::run_attention(const Step& step, std::size_t index, unsigned wor
 }
 
 // Query heads of one KV head, for `count` tokens of a segment from its `first`.
-void CpuProgram::attend(const Op& op, const Segment& segment, std::size_t first, std::size_t count,
-                        std::uint32_t kv_head, unsigned worker, Work& work) const noexcept {
-    const kernels::KernelTable& k = kernels_.table;
+CpuProgram::Queries CpuProgram::prepare_queries(const Op& op, const Segment& segment, std::size_t first,
+                                                std::size_t count, std::uint32_t kv_head, unsigned worker,
+                                                Work& work) const noexcept {
     const graph::Heads& h = op.attention;
     const std::size_t group = h.q / h.kv, row_count = count * group;
     std::byte* at = scratch(worker);
@@ -532,55 +640,61 @@ void CpuProgram::attend(const Op& op, const Segment& segment, std::size_t first,
     for (std::size_t p = 0; p <= last_position / kernels::kPageTokens; ++p)
         pages[p] = work.kv.block(segment.pages[p], op.layer, kv_head);
     auto* q = reinterpret_cast<float*>(at);
-    float* o = q + row_count * h.k_dim;       // of all chunks so far
-    float* chunk_o = o + row_count * h.v_dim;
-    float* m = chunk_o + row_count * h.v_dim;
-    float* l = m + row_count;
-    float* chunk_m = l + row_count;
-    float* chunk_l = chunk_m + row_count;
-    auto* lo = reinterpret_cast<std::uint32_t*>(chunk_l + row_count);
+    auto* lo = reinterpret_cast<std::uint32_t*>(q + row_count * h.k_dim);
     auto* hi = lo + row_count;
-
-    std::size_t begin = last_position;
     for (std::size_t t = 0; t < count; ++t) {
         const auto position = static_cast<std::uint32_t>(segment.position + first + t);
-        const std::uint32_t window = op.visibility.window;
-        const std::uint32_t low = window != 0 && position + 1 > window ? position + 1 - window : 0;
-        begin = std::min<std::size_t>(begin, low);
         const float* row = row_of(op.in[0], segment.first + first + t) + kv_head * group * h.k_dim;
-        k.scale(row, op.factor, q + t * group * h.k_dim, group * h.k_dim);
+        kernels_.table.scale(row, op.factor, q + t * group * h.k_dim, group * h.k_dim);
         for (std::size_t g = 0; g < group; ++g) {
-            lo[t * group + g] = low;
+            lo[t * group + g] = first_visible(op, position);
             hi[t * group + g] = position + 1;
         }
     }
-    bool merged = false;
-    for (std::size_t chunk = begin / kernels::kChunkTokens * kernels::kChunkTokens; chunk <= last_position;
-         chunk += kernels::kChunkTokens) {
-        const bool only = !merged && chunk + kernels::kChunkTokens > last_position;
-        const bool direct = !merged;
-        k.attention({.pages = pages,
-                     .type = work.kv.type(),
-                     .k_dim = h.k_dim,
-                     .v_dim = h.v_dim,
-                     .chunk_begin = chunk,
-                     .chunk_end = std::min(chunk + kernels::kChunkTokens, last_position + 1),
-                     .q = q,
-                     .q_stride = h.k_dim,
-                     .rows = row_count,
-                     .lo = lo,
-                     .hi = hi,
-                     .softcap = op.softcap,
-                     .m = direct ? m : chunk_m,
-                     .l = direct ? l : chunk_l,
-                     .o = direct ? o : chunk_o,
-                     .o_stride = h.v_dim,
-                     .scratch = kernel_scratch});
-        merged = true;
-        if (only) break;
-        if (!direct)
-            for (std::size_t r = 0; r < row_count; ++r)
-                k.attention_merge(m + r, l + r, o + r * h.v_dim, chunk_m[r], chunk_l[r], chunk_o + r * h.v_dim, h.v_dim);
+    return {pages, row_count, q, lo, hi, last_position + 1, kernel_scratch, reinterpret_cast<float*>(hi + row_count)};
+}
+
+void CpuProgram::attend_chunk(const Op& op, const Queries& queries, std::size_t chunk, float* m, float* l, float* o,
+                              Work& work) const noexcept {
+    const graph::Heads& h = op.attention;
+    const std::size_t begin = chunk * kernels::kChunkTokens;
+    kernels_.table.attention({.pages = queries.pages,
+                              .type = work.kv.type(),
+                              .k_dim = h.k_dim,
+                              .v_dim = h.v_dim,
+                              .chunk_begin = begin,
+                              .chunk_end = std::min(begin + kernels::kChunkTokens, queries.end),
+                              .q = queries.q,
+                              .q_stride = h.k_dim,
+                              .rows = queries.rows,
+                              .lo = queries.lo,
+                              .hi = queries.hi,
+                              .softcap = op.softcap,
+                              .m = m,
+                              .l = l,
+                              .o = o,
+                              .o_stride = h.v_dim,
+                              .scratch = queries.kernel_scratch});
+}
+
+void CpuProgram::attend(const Op& op, const Segment& segment, std::size_t first, std::size_t count,
+                        std::uint32_t kv_head, unsigned worker, Work& work) const noexcept {
+    const kernels::KernelTable& k = kernels_.table;
+    const graph::Heads& h = op.attention;
+    const std::size_t group = h.q / h.kv;
+    const Queries queries = prepare_queries(op, segment, first, count, kv_head, worker, work);
+    float* o = queries.rest;  // of all chunks so far
+    float* chunk_o = o + queries.rows * h.v_dim;
+    float* m = chunk_o + queries.rows * h.v_dim;
+    float* l = m + queries.rows;
+    float* chunk_m = l + queries.rows;
+    float* chunk_l = chunk_m + queries.rows;
+    const Chunks chunks = chunks_of(op, static_cast<std::uint32_t>(segment.position + first), count);
+    attend_chunk(op, queries, chunks.first, m, l, o, work);
+    for (std::size_t chunk = chunks.first + 1; chunk <= chunks.last; ++chunk) {
+        attend_chunk(op, queries, chunk, chunk_m, chunk_l, chunk_o, work);
+        for (std::size_t r = 0; r < queries.rows; ++r)
+            k.attention_merge(m + r, l + r, o + r * h.v_dim, chunk_m[r], chunk_l[r], chunk_o + r * h.v_dim, h.v_dim);
     }
     for (std::size_t t = 0; t < count; ++t)
         for (std::size_t g = 0; g < group; ++g) {

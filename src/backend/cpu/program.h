@@ -33,8 +33,8 @@ public:
 
 private:
     enum class StepKind : std::uint8_t {
-        rope_tables, embed, rms_norm, add, mul, scale, silu_mul, rope, store_kv, attention, take_outputs, route,
-        group, gather, quantise, linear, linear_experts, combine,
+        rope_tables, embed, rms_norm, add, mul, scale, silu_mul, rope, store_kv, attention, merge_attention, take_outputs,
+        route, group, gather, quantise, linear, linear_experts, combine,
     };
     struct Step {
         StepKind kind;
@@ -54,8 +54,22 @@ private:
     void run_linear(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
     void run_experts(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
     void run_attention(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
+    struct Queries;  // of one KV head, ready for the kernel
+    Queries prepare_queries(const graph::Op& op, const Segment& segment, std::size_t first, std::size_t count,
+                            std::uint32_t kv_head, unsigned worker, Work& work) const noexcept;
+    void attend_chunk(const graph::Op& op, const Queries& queries, std::size_t chunk, float* m, float* l, float* o,
+                      Work& work) const noexcept;
     void attend(const graph::Op& op, const Segment& segment, std::size_t first, std::size_t count,
                 std::uint32_t kv_head, unsigned worker, Work& work) const noexcept;
+    // Whether the chunks of a sequence are shared between workers, too: few heads and tokens, many positions.
+    bool splits_chunks(const graph::Op& op, const Work& work) const noexcept;
+    // Results of one chunk: m, l and o of all rows of the batch.
+    struct Partial {
+        float *m, *l, *o;
+    };
+    Partial partial(const graph::Op& op, const Work& work, std::uint32_t kv_head, std::size_t chunk) const noexcept;
+    void attend_split(const graph::Op& op, std::size_t index, unsigned worker, Work& work) const noexcept;
+    void merge_attention(const graph::Op& op, unsigned worker, Work& work) const noexcept;
     void group(const graph::Op& op, Work& work) const noexcept;
     void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t row_count, const void* act,
                   std::size_t act_stride, std::size_t tokens, float* out, unsigned worker) const noexcept;
@@ -78,8 +92,8 @@ private:
     base::AlignedBuffer acts_;     // quantised activations of one value
     base::AlignedBuffer angles_;   // cos and sin per rope and token
     base::AlignedBuffer scratch_;  // per worker
+    base::AlignedBuffer partials_; // of attention, by KV head and chunk; one layer at a time
     std::size_t scratch_stride_ = 0;
-    std::size_t attention_offset_ = 0;  // within a worker's scratch
     std::vector<std::size_t> angle_offset_;  // in floats, by rope
     struct alignas(64) Counter {
         std::atomic<std::uint32_t> next;
