@@ -27,19 +27,20 @@ constexpr size_t bytes_of(DType dtype) {
 
 template <size_t kBlock>
 size_t scratch_bytes(size_t k, size_t tokens) {
-    return tokens <= kStreamTokens ? stream_scratch_bytes(kBlock, k, tokens) : panel_scratch_bytes(tokens);
+    const size_t stream = stream_scratch_bytes(kBlock, k, tokens), panel = panel_scratch_bytes(tokens);
+    return stream > panel ? stream : panel;
 }
 
 template <const StreamFormat& kStream, const PanelFormat& kPanel, const FormatOps& kOps>
 void run_own(const MatmulArgs& args) {
-    if (args.tokens <= kStreamTokens)
+    if (args.tokens <= stream_tokens(kStream))
         run_stream(kStream, kOps, args);
     else
         run_panels(kPanel, kOps, args);
 }
 template <DType kDType, const FormatOps& kOps>
 void run_general(const MatmulArgs& args) {
-    if (args.tokens <= kStreamTokens)
+    if (args.tokens <= stream_tokens(general_stream(bytes_of(kDType))))
         run_stream(general_stream(bytes_of(kDType)), kOps, args);
     else
         run_panels(general_panel(bytes_of(kDType), kOps.has_min), kOps, args);

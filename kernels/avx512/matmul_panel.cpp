@@ -72,21 +72,22 @@ void run_panels(const PanelFormat& format, const FormatOps& ops, const MatmulArg
                 const size_t bytes = blocks * format.block_bytes;
                 const uint8_t* first = w + row * args.w_row_bytes;
                 const uint8_t* p = first + s * per_super * format.block_bytes;
-                for (size_t v = 0; v * kLanes < rows; ++v) {
+                const size_t panels_used = (rows + kLanes - 1) / kLanes, tiles = (tokens + 3) / 4;
+                // After the row's end come the next rows' beginnings. For few tokens, whose weights come from memory at
+                // full speed only in file order, it is all of the next rows, and packing takes part.
+                NextWeights next = tokens <= kStreamedTokens
+                    ? NextWeights(first + rows * args.w_row_bytes + s * per_super * format.block_bytes * rows, 0, 1,
+                                  bytes * rows, panels_used + tiles)
+                    : NextWeights(s + 1 < supers ? p + bytes : first + rows * args.w_row_bytes, args.w_row_bytes, rows,
+                                  bytes, tiles);
+                for (size_t v = 0; v < panels_used; ++v) {
+                    if (tokens <= kStreamedTokens) next.fetch();
                     const uint8_t* q = p + v * kLanes * args.w_row_bytes;
                     if (rows >= (v + 1) * kLanes)
                         format.pack(q, args.w_row_bytes, blocks, ops, panels[v]);
                     else
                         pack_tail(format, ops, q, args.w_row_bytes, rows - v * kLanes, blocks, panels[v]);
                 }
-                // After the row's end come the next rows' beginnings; for few tokens, whose weights come from memory at
-                // full speed only in file order, all of the next rows.
-                NextWeights next = s + 1 < supers && tokens > kStreamedTokens
-                    ? NextWeights(p + bytes, args.w_row_bytes, rows, bytes, (tokens + 3) / 4)
-                    : tokens > kStreamedTokens
-                    ? NextWeights(first + rows * args.w_row_bytes, args.w_row_bytes, rows, bytes, (tokens + 3) / 4)
-                    : NextWeights(first + rows * args.w_row_bytes + s * per_super * format.block_bytes * rows, 0, 1,
-                                  bytes * rows, (tokens + 3) / 4);
                 const ActBlock* a = act + s * args.act_stride;
                 for (size_t t = 0; t < tokens;) {
                     const size_t step = tokens - t >= 4 ? 2 : tokens - t >= 2 ? 1 : 0, count = size_t{1} << step;

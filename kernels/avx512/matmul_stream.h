@@ -1,4 +1,4 @@
-// Products of one or two tokens, straight from the file's rows. Such a product is bound by memory, and memory is
+// Products of one to four tokens, straight from the file's rows. Such a product is bound by memory, and memory is
 // fastest when it is read strictly in file order, so the 16 lanes of a step are 16 consecutive blocks rather than 16
 // rows: their headers are decoded together, their dot products reduced together. The chain of multiply-adds, whose
 // order is fixed, follows per 16 rows with one row in each lane.
@@ -42,15 +42,17 @@ struct StreamOutput {
     float* offset;
 };
 
+inline constexpr size_t kStreamTokens = 4;  // at most
+
 struct StreamFormat {
     size_t block, block_bytes;
     size_t groups;  // of a block: 8 or 16; formats of 32 elements: 1
     bool min32;     // formats of 32 elements with minimums
     // Writes the elements of block `part` of the ActBlock in the order of StreamInput::q.
     void (*order)(const ActBlock& act, size_t part, int8_t* q);
-    // 16 blocks from `w` for 1 or 2 tokens, whose blocks begin at `s`.
-    void (*group[2])(const uint8_t* w, const StreamInput* x, size_t s, const StreamFormat& format, const FormatOps& ops,
-                     const StreamOutput* out);
+    // 16 blocks from `w` for 1, 2 … tokens, whose blocks begin at `s`; null from the first number on that is not served.
+    void (*group[kStreamTokens])(const uint8_t* w, const StreamInput* x, size_t s, const StreamFormat& format,
+                                 const FormatOps& ops, const StreamOutput* out);
 };
 
 extern const StreamFormat kStreamQ4_0, kStreamQ4_1, kStreamQ5_0, kStreamQ5_1, kStreamQ8_0, kStreamIQ4_NL,
@@ -59,8 +61,14 @@ extern const StreamFormat kStreamQ4_0, kStreamQ4_1, kStreamQ5_0, kStreamQ5_1, kS
 // Any other format of 256 elements, through FormatOps::unpack.
 StreamFormat general_stream(size_t block_bytes);
 
-// For at most kStreamTokens tokens.
-inline constexpr size_t kStreamTokens = 2;
+// How many tokens a format serves.
+constexpr size_t stream_tokens(const StreamFormat& format) {
+    size_t n = 0;
+    while (n < kStreamTokens && format.group[n]) ++n;
+    return n;
+}
+
+// For at most stream_tokens(format) tokens.
 void run_stream(const StreamFormat& format, const FormatOps& ops, const MatmulArgs& args);
 size_t stream_scratch_bytes(size_t block, size_t k, size_t tokens);
 

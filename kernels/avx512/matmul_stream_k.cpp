@@ -392,15 +392,15 @@ void group_general(const uint8_t* w, const StreamInput* x, size_t s, const Strea
 
 }  // namespace
 
-const StreamFormat kStreamQ4_K = {256, 144, 8, false, order_q4_k, {group_k<1, false>, group_k<2, false>}};
-const StreamFormat kStreamQ5_K = {256, 176, 8, false, order_q4_k, {group_k<1, true>, group_k<2, true>}};
-const StreamFormat kStreamQ6_K = {256, 210, 16, false, order_natural, {group_q6_k<1>, group_q6_k<2>}};
-const StreamFormat kStreamQ2_K = {256, 84, 16, false, order_q2_k, {group_q2_k<1>, group_q2_k<2>}};
-const StreamFormat kStreamQ3_K = {256, 110, 16, false, order_q2_k, {group_q3_k<1>, group_q3_k<2>}};
-const StreamFormat kStreamIQ4_XS = {256, 136, 8, false, order_iq4_xs, {group_iq4_xs<1>, group_iq4_xs<2>}};
+const StreamFormat kStreamQ4_K = {256, 144, 8, false, order_q4_k, {group_k<1, false>, group_k<2, false>, group_k<3, false>, group_k<4, false>}};
+const StreamFormat kStreamQ5_K = {256, 176, 8, false, order_q4_k, {group_k<1, true>, group_k<2, true>, group_k<3, true>, group_k<4, true>}};
+const StreamFormat kStreamQ6_K = {256, 210, 16, false, order_natural, {group_q6_k<1>, group_q6_k<2>, group_q6_k<3>, group_q6_k<4>}};
+const StreamFormat kStreamQ2_K = {256, 84, 16, false, order_q2_k, {group_q2_k<1>, group_q2_k<2>, group_q2_k<3>, group_q2_k<4>}};
+const StreamFormat kStreamQ3_K = {256, 110, 16, false, order_q2_k, {group_q3_k<1>, group_q3_k<2>, group_q3_k<3>, group_q3_k<4>}};
+const StreamFormat kStreamIQ4_XS = {256, 136, 8, false, order_iq4_xs, {group_iq4_xs<1>, group_iq4_xs<2>, group_iq4_xs<3>, group_iq4_xs<4>}};
 
 StreamFormat general_stream(size_t block_bytes) {
-    return {256, block_bytes, 16, false, order_natural, {group_general<1>, group_general<2>}};
+    return {256, block_bytes, 16, false, order_natural, {group_general<1>, group_general<2>, group_general<3>, group_general<4>}};
 }
 
 }  // namespace tern::kernels::avx512
