@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/tiny_model.h"
+#include "support/nmse.h"
 #include "tern/tern.h"
 
 namespace tern::test {
@@ -53,6 +54,24 @@ TEST_F(Logits, TheSameBytesOnEveryPath) {
     EXPECT_EQ(wide.size(), whole.size());
     EXPECT_FALSE(wide == whole) << "--kv-type had no effect";
     EXPECT_TRUE(bytes({"--kv-type", "f32", "--chunk", "7"}) == wide);
+}
+
+TEST_F(Logits, OfBackendBlasAreNear) {
+    if (!TERN_HAVE_OPENBLAS) {
+        EXPECT_TRUE(failed(logits({"--backend", "blas"}, path("out")), 1, {"blas", "libopenblas-dev", "cpu"}));
+        return;
+    }
+    const auto floats = [](const std::string& text) {
+        std::vector<float> out(text.size() / sizeof(float));
+        std::memcpy(out.data(), text.data(), text.size());
+        return out;
+    };
+    const std::vector<float> expected = floats(bytes({})), got = floats(bytes({"--backend", "blas"}));
+    ASSERT_EQ(got.size(), expected.size());
+    // As tests/models/tolerance_test.cpp derives it, for its two layers.
+    EXPECT_LT(nmse(got, expected), 9 * 36.0 / (12.0 * 127 * 127));
+    EXPECT_NE(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0) << "--backend had no effect";
+    EXPECT_TRUE(bytes({"--backend", "blas", "--chunk", "7"}) == bytes({})) << "few tokens are the default's";
 }
 
 // The file is what the library gives: a row per token, in order, native little-endian floats.
