@@ -128,15 +128,18 @@ TEST(Linear, ExpertsOfBackendsWithATolerance) {
         for (std::uint32_t t = 0; t < n; ++t)
             for (std::uint64_t r = 0; r < rows; ++r) {
                 const bool few = t % 18 == 0;
-                if (few) ASSERT_EQ(got[t * rows + r], kernels[t * rows + r]) << name_of(setup) << " token " << t;
+                if (few) {
+                    ASSERT_EQ(got[t * rows + r], kernels[t * rows + r]) << name_of(setup) << " token " << t;
+                    continue;
+                }
                 double exact = 0, magnitude = 0;
                 for (std::uint64_t k = 0; k < cols; ++k) {
-                    const double product = static_cast<double>(w.exact[((few ? 0 : 1) * rows + r) * cols + k]) * x.row(t)[k];
+                    const double product = static_cast<double>(w.exact[(rows + r) * cols + k]) * x.row(t)[k];
                     exact += product;
                     magnitude += std::abs(product);
                 }
                 // The expert's weight is 1, within the rounding of the division by their sum.
-                if (!few) expect_near(got[t * rows + r], exact, magnitude, cols + 8);
+                expect_near(got[t * rows + r], exact, magnitude, cols + 8);
             }
     }
 }

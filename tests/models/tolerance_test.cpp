@@ -76,7 +76,9 @@ TEST_P(BlasModel, IsNearTheDefault) {
     const double bound = GetParam() == DType::F32 ? 1e-9 : (4 * kLayers + 1) * 36.0 / (12.0 * 127 * 127);
     const double difference = nmse(logits(bytes, "blas", 120), expected);
     EXPECT_LT(difference, bound);
-    if (GetParam() != DType::F32) EXPECT_GT(difference, 1e-9) << "the products were not OpenBLAS's";
+    if (GetParam() != DType::F32) {
+        EXPECT_GT(difference, 1e-9) << "the products were not OpenBLAS's";
+    }
     RecordProperty("nmse", std::to_string(difference));
 }
 
