@@ -11,7 +11,7 @@ namespace {
 
 // Fewer tokens are faster with Tern's kernels, which read the weights once and in their own format.
 constexpr std::size_t kFewestTokens = 32;
-// Output rows of one call. Each call packs all activations anew, which costs as much as several dozen rows do.
+// Output rows of one call. Each call packs all activations anew: shorter ones are slower (docs/performance.md).
 constexpr std::size_t kRows = 512;
 // Columns that are decoded at a time: the block of kRows by kColumns stays in a second-level cache.
 constexpr std::size_t kColumns = 512;
