@@ -9,7 +9,8 @@
 namespace tern::backend::blas {
 namespace {
 
-// Fewer tokens are faster with Tern's kernels, which read the weights once and in their own format.
+// Far fewer tokens are faster with Tern's kernels, which read the weights once and in their own format; far more are
+// not, for F32. In between is a wide range where neither is (docs/performance.md).
 constexpr std::size_t kFewestTokens = 32;
 // Output rows of one call. Each call packs all activations anew: shorter ones are slower (docs/performance.md).
 constexpr std::size_t kRows = 512;
