@@ -1,7 +1,9 @@
-// Every kernel of the registry on one thread, beside the ceilings measured at the start of the same run:
+// Every kernel of the registry on one thread, beside the ceilings measured at the start of the same run, and beside
+// OpenBLAS ("openblas" for the isa) where the build has it:
 //   matmul/<format>/<isa>/<rows>x<k>/T<tokens>   attention/<isa>/<kv type>/<queries>q/<positions>
 // Weights are read round and round through a buffer larger than the caches, as a model's are. T1 and T4 are bound by
-// memory: see GB/s and of_read; T128 and T512 by arithmetic: see GOPS and of_peak (int8 dot products, or f32 multiply-adds).
+// memory: see GB/s and of_read; T128 and T512 by arithmetic: see GOPS and of_peak (int8 dot products, or f32
+// multiply-adds).
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -11,6 +13,10 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#if TERN_HAVE_OPENBLAS
+#include <cblas.h>
+#endif
 
 #include "bench/ceilings.h"
 #include "kernels/formats/format.h"
@@ -92,6 +98,16 @@ void matmul(benchmark::State& state, const KernelTable& table, DType dtype, std:
     if (peak > 0) state.counters["of_peak"] = Counter(ops / 1e9 / peak, Counter::kIsRate);
 }
 
+#if TERN_HAVE_OPENBLAS
+// The yardstick of F32 products, as a matrix product like any other: OpenBLAS on this thread.
+void sgemm(const MatmulArgs& a) {
+    const auto n = [](std::size_t size) { return static_cast<blasint>(size); };
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n(a.tokens), n(a.rows), n(a.k), 1.0f,
+                static_cast<const float*>(a.act), n(a.act_stride), static_cast<const float*>(a.w), n(a.k), 0.0f, a.out,
+                n(a.out_stride));
+}
+#endif
+
 // One KV head of 64 dimensions, four query heads each.
 void attention(benchmark::State& state, const KernelTable& table, KvType type, std::size_t queries, std::size_t positions,
                const Ceilings& ceilings) {
@@ -153,19 +169,27 @@ int main(int argc, char** argv) {
     sets.reserve(list.count);
     for (std::size_t i = 0; i < list.count; ++i)
         if (list.items[i].usable) sets.push_back(*select(cpu, list.items[i].name));
+    const auto add_matmul = [](const KernelTable& table, const DTypeInfo& i, const char* isa) {
+        for (const auto& [rows, k] : {std::pair<std::size_t, std::size_t>{1536, 2048}, {384, 8192}})
+            for (const std::size_t tokens : {1, 4, 16, 128, 512}) {
+                const DType dtype = i.dtype;
+                const auto r = rows, c = k;
+                benchmark::RegisterBenchmark(fmt::format("matmul/{}/{}/{}x{}/T{}", i.name, isa, r, c, tokens).c_str(),
+                                             [&table, dtype, r, c, tokens](benchmark::State& state) {
+                                                 matmul(state, table, dtype, r, c, tokens, ceilings);
+                                             })
+                    ->Unit(benchmark::kMicrosecond);
+            }
+    };
+#if TERN_HAVE_OPENBLAS
+    openblas_set_num_threads(1);
+    benchmark::AddCustomContext("openblas", openblas_get_config());
+    static KernelTable yardstick;
+    yardstick.matmul[static_cast<std::size_t>(DType::F32)].run = sgemm;
+    add_matmul(yardstick, info(DType::F32), "openblas");
+#endif
     for (const KernelSet& set : sets) {
-        for (const DTypeInfo& i : all_dtypes())
-            for (const auto& [rows, k] : {std::pair<std::size_t, std::size_t>{1536, 2048}, {384, 8192}})
-                for (const std::size_t tokens : {std::size_t{1}, std::size_t{4}, std::size_t{16}, std::size_t{128}, std::size_t{512}}) {
-                    const DType dtype = i.dtype;
-                    const auto r = rows, c = k;
-                    benchmark::RegisterBenchmark(
-                        fmt::format("matmul/{}/{}/{}x{}/T{}", i.name, set.isa, r, c, tokens).c_str(),
-                        [&set, dtype, r, c, tokens](benchmark::State& state) {
-                            matmul(state, set.table, dtype, r, c, tokens, ceilings);
-                        })
-                        ->Unit(benchmark::kMicrosecond);
-                }
+        for (const DTypeInfo& i : all_dtypes()) add_matmul(set.table, i, set.isa);
         for (const KvType type : {KvType::f16, KvType::f32})
             for (const std::size_t queries : {std::size_t{1}, std::size_t{32}})
                 for (const std::size_t positions : {std::size_t{512}, std::size_t{4096}})

@@ -146,6 +146,8 @@ int run(const BenchOptions& options) {
         throw UsageError("-d with -p or -n is too large");
 
     const Runtime runtime = make_runtime(options.runtime);
+    // A figure means nothing without the settings of a library that made it; with -v the log has said them.
+    if (const std::string with = runtime.backend_info(); !with.empty() && !options.runtime.verbose) print_note(with);
     const Model model = options.shape.empty()
                             ? load_model(runtime, model_path(options.model))
                             : Model::random(runtime, {.shape = options.shape, .format = options.format});

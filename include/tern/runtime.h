@@ -21,7 +21,8 @@ struct RuntimeOptions {
     // Threads that compute, the calling thread included. 0: as many as this process may run on, at most one per
     // physical core.
     unsigned threads = 0;
-    // "cpu" (fastest kernels) or "ref" (the reference kernels, for comparison).
+    // "cpu" (fastest kernels), "ref" (the reference kernels, for comparison) or "blas" ("cpu" with OpenBLAS for prompts,
+    // where this build has it: within a tolerance of "cpu", not its bits; OpenBLAS starts threads of its own).
     std::string backend = "cpu";
     // Force an instruction set: "scalar", "avx2", "avx512". Empty: the best this CPU has. Results are the same bits.
     std::string isa{};
@@ -38,6 +39,8 @@ public:
     unsigned threads() const noexcept;
     std::string backend() const;  // "cpu"
     std::string isa() const;      // the instruction set in use: "avx512"
+    // What else computes for the backend: version, processor and threads of OpenBLAS. Empty: nothing else.
+    std::string backend_info() const;
     std::string cpu_name() const;
 
     struct Impl;

@@ -62,6 +62,8 @@ public:
     // The graph must outlive the program.
     virtual std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) = 0;
     virtual std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) = 0;
+    // What else a user should know about what computes here: the version and settings of a foreign library.
+    virtual std::string info() const { return {}; }
 };
 
 // Bytes of one page for a graph's KV layers.

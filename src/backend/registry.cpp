@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <tern/error.h>
 
+#include "backend/blas/backend.h"
 #include "backend/cpu/backend.h"
 #include "backend/interface.h"
 
@@ -13,6 +14,7 @@ struct Row {
 };
 constexpr Row kBackends[] = {
     {"cpu", cpu::make_cpu},
+    {"blas", blas::make_blas},
     {"ref", cpu::make_ref},
 };
 

@@ -18,11 +18,13 @@ Runtime::Runtime(RuntimeOptions options) : impl_(std::make_shared<Impl>()) {
     impl_->backend = backend::make_backend(options.backend, options.isa, options.threads);
     impl_->options = std::move(options);
     impl_->log(LogLevel::info, fmt::format("backend {} ({}), {} threads, {}", backend(), isa(), threads(), cpu_name()));
+    if (const std::string info = backend_info(); !info.empty()) impl_->log(LogLevel::info, info);
 }
 
 unsigned Runtime::threads() const noexcept { return impl_->backend->threads(); }
 std::string Runtime::backend() const { return impl_->backend->name(); }
 std::string Runtime::isa() const { return impl_->backend->isa(); }
+std::string Runtime::backend_info() const { return impl_->backend->info(); }
 std::string Runtime::cpu_name() const { return kernels::detect_cpu().name; }
 
 }  // namespace tern

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "conformance.h"
@@ -47,6 +48,9 @@ TEST_P(EveryFormat, LinearAgreesWithTheDefinition) {
         graph::Graph g;
         g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight())));
         const std::vector<float> got = conform(g, {{{n}}});
+        std::vector<std::vector<float>> near;
+        for (const BackendSetup& setup : near_setups())
+            if (n >= kNearTokens) near.push_back(run_graph(setup, g, {{{n}}}));
         const std::uint32_t act_block = info(dtype).block;
         for (std::uint32_t t = 0; t < n; ++t)
             for (std::uint64_t r = 0; r < rows; ++r) {
@@ -56,6 +60,9 @@ TEST_P(EveryFormat, LinearAgreesWithTheDefinition) {
                     exact += product;
                     magnitude += std::abs(product);
                 }
+                // f32 activations: each of the products, and each of the additions in whatever order, rounds once.
+                for (const std::vector<float>& other : near)
+                    expect_near(other[t * rows + r], exact, magnitude, static_cast<double>(cols) + 8);
                 if (act_block > 1)  // an activation is off by at most half a step of its block
                     for (std::uint64_t b = 0; b < cols; b += act_block) {
                         double amax = 0, weights = 0;
@@ -68,6 +75,71 @@ TEST_P(EveryFormat, LinearAgreesWithTheDefinition) {
                 // Minimums cancel against quants, so their size counts as well: bounded by the largest weight.
                 const double bound = quantisation + magnitude * 0x1p-24 * (static_cast<double>(cols) + 64) * 8 + 1e-12;
                 ASSERT_LE(std::abs(got[t * rows + r] - exact), bound) << to_string(dtype) << " row " << r;
+            }
+    }
+}
+
+// Larger than the blocks of rows and columns in which a backend may decode weights, and no multiple of them; bias.
+TEST(Linear, LargeProductsOfBackendsWithATolerance) {
+    constexpr std::uint32_t n = 37;
+    for (const DType dtype : {DType::F32, DType::F16, DType::Q8_0, DType::Q4_K}) {
+        const std::uint64_t rows = 1100, cols = info(dtype).block == 256 ? 1280 : 1312;
+        const Quantised w(dtype, rows, cols, 5);
+        const Matrix x(n, cols, 6), bias(1, rows, 7);
+        graph::Graph g;
+        g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight(), bias.weight())));
+        for (const BackendSetup& setup : near_setups()) {
+            const std::vector<float> got = run_graph(setup, g, {{{n}}});
+            for (std::uint32_t t = 0; t < n; ++t)
+                for (std::uint64_t r = 0; r < rows; ++r) {
+                    double exact = bias.data[r], magnitude = std::abs(bias.data[r]);
+                    for (std::uint64_t k = 0; k < cols; ++k) {
+                        const double product = static_cast<double>(w.exact[r * cols + k]) * x.row(t)[k];
+                        exact += product;
+                        magnitude += std::abs(product);
+                    }
+                    const double bound = (static_cast<double>(cols) + 8) * 0x1p-24 * magnitude;
+                    ASSERT_LE(std::abs(got[t * rows + r] - exact), bound)
+                        << to_string(dtype) << " on " << name_of(setup) << ", row " << r << " of token " << t;
+                }
+        }
+    }
+}
+
+// Experts with few rows go through the kernels and their quantised activations, experts with many do not.
+TEST(Linear, ExpertsOfBackendsWithATolerance) {
+    constexpr std::uint32_t n = 90, experts = 3;
+    constexpr std::uint64_t cols = 64, rows = 21;
+    Matrix x(n, cols, 1), router(experts, cols, 2);
+    for (std::uint32_t t = 0; t < n; ++t)  // 5 tokens to expert 0, the others to 1; none to 2
+        x.data[t * cols] = t % 18 == 0 ? 20.0f : -20.0f;
+    std::fill(router.data.begin(), router.data.end(), 0.0f);
+    router.data[0] = 1.0f;
+    router.data[cols] = -1.0f;
+    const Quantised w(DType::Q8_0, experts * rows, cols, 3);
+    graph::Graph g;
+    const graph::Value h = g.embed(x.weight());
+    const graph::Value routing = g.route(g.linear(h, router.weight()), 1, true);
+    g.set_logits(g.take_outputs(
+        g.combine_experts(g.linear_experts(g.gather_experts(h, routing), routing, w.weight(experts)), routing)));
+    const std::vector<float> kernels = conform(g, {{{n}}});
+    for (const BackendSetup& setup : near_setups()) {
+        const std::vector<float> got = run_graph(setup, g, {{{n}}});
+        for (std::uint32_t t = 0; t < n; ++t)
+            for (std::uint64_t r = 0; r < rows; ++r) {
+                const bool few = t % 18 == 0;
+                if (few) {
+                    ASSERT_EQ(got[t * rows + r], kernels[t * rows + r]) << name_of(setup) << " token " << t;
+                    continue;
+                }
+                double exact = 0, magnitude = 0;
+                for (std::uint64_t k = 0; k < cols; ++k) {
+                    const double product = static_cast<double>(w.exact[(rows + r) * cols + k]) * x.row(t)[k];
+                    exact += product;
+                    magnitude += std::abs(product);
+                }
+                // The expert's weight is 1, within the rounding of the division by their sum.
+                expect_near(got[t * rows + r], exact, magnitude, cols + 8);
             }
     }
 }

@@ -25,6 +25,25 @@ TEST(Backends, UnknownNamesAreRefusedWithTheKnownOnes) {
     EXPECT_THROW(backend::make_backend("ref", "avx2", 1), Error);
 }
 
+TEST(Backends, BlasIsThereOrSaysWhatWouldHelp) {
+    if (TERN_HAVE_OPENBLAS) {
+        const auto blas = backend::make_backend("blas", "", 2);
+        EXPECT_EQ(blas->name(), "blas");
+        EXPECT_EQ(blas->threads(), 2u);
+        EXPECT_TRUE(blas->info().starts_with("OpenBLAS ")) << blas->info();
+        EXPECT_EQ(backend::make_backend("blas", "scalar", 1)->isa(), std::string("scalar"));
+        return;
+    }
+    try {
+        backend::make_backend("blas", "", 1);
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::unsupported);
+        for (const char* part : {"blas", "libopenblas-dev", "TERN_BLAS", "'cpu'"})
+            EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+}
+
 TEST(Backends, ForcedInstructionSetIsTheOneInUse) {
     const kernels::IsaList list = kernels::isas(kernels::detect_cpu());
     for (std::size_t i = 0; i < list.count; ++i) {

@@ -32,6 +32,17 @@ TEST_F(Bench, JsonFields) {
     }
 }
 
+// A figure of a foreign library stands beside its settings.
+TEST_F(Bench, SaysWhatOpenBlasIs) {
+    if (!TERN_HAVE_OPENBLAS) GTEST_SKIP() << "this build has no OpenBLAS";
+    tiny_model().write(path("m.gguf"));
+    const Outcome o = tern({"bench", "-m", path("m.gguf"), "-t", "1", "-p", "40", "-n", "0", "-r", "1", "--backend", "blas", "--json"});
+    EXPECT_EQ(o.exit_status, 0);
+    EXPECT_TRUE(o.err.starts_with("tern: OpenBLAS ")) << o.err;
+    EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+    EXPECT_EQ(Json::parse(o.out).size(), 1u);
+}
+
 TEST_F(Bench, RefusesUnknownShapesAndFormats) {
     EXPECT_TRUE(failed(tern({"bench", "--shape", "huge"}), 1, {"huge", "llama-3.2-1b"}));
     EXPECT_TRUE(failed(tern({"bench", "--shape", "tiny-110m", "--format", "Q9_9"}), 1, {"Q9_9"}));

@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/tiny_model.h"
+#include "support/nmse.h"
 #include "tern/tern.h"
 
 namespace tern::test {
@@ -53,6 +54,25 @@ TEST_F(Logits, TheSameBytesOnEveryPath) {
     EXPECT_EQ(wide.size(), whole.size());
     EXPECT_FALSE(wide == whole) << "--kv-type had no effect";
     EXPECT_TRUE(bytes({"--kv-type", "f32", "--chunk", "7"}) == wide);
+}
+
+TEST_F(Logits, OfBackendBlas) {
+    if (!TERN_HAVE_OPENBLAS) {
+        EXPECT_TRUE(failed(logits({"--backend", "blas"}, path("out")), 1, {"blas", "libopenblas-dev", "cpu"}));
+        return;
+    }
+    const std::string wide = bytes({"--kv-type", "f32", "--backend", "blas"});
+    std::vector<float> got(wide.size() / sizeof(float));
+    std::memcpy(got.data(), wide.data(), wide.size());
+    // The library's own on that backend: the same sums, in an order that OpenBLAS may choose anew.
+    const Runtime runtime({.threads = 1, .backend = "blas"});
+    Session session(Model::load(runtime, path("m.gguf")), {.context = 150, .kv_type = KvType::f32});
+    const Append item{.tokens = tokens_, .all_logits = true};
+    const auto rows = session.eval({&item, 1});
+    ASSERT_EQ(got.size(), rows.size());
+    EXPECT_LT(nmse(got, rows), 1e-9);
+    EXPECT_FALSE(wide == bytes({"--kv-type", "f32"})) << "--backend had no effect";
+    EXPECT_TRUE(bytes({"--backend", "blas", "--chunk", "7"}) == bytes({})) << "few tokens are the default's";
 }
 
 // The file is what the library gives: a row per token, in order, native little-endian floats.

@@ -106,6 +106,20 @@ TEST_F(Run, TheSameTokensAgain) {
     }
 }
 
+// A prompt long enough for its products to be OpenBLAS's.
+TEST_F(Run, BackendBlas) {
+    const std::string prompt(60, 'a');
+    const Outcome o = run({"--raw", "-n", "3", "--temp", "0", "--backend", "blas", "-v", prompt});
+    if (!TERN_HAVE_OPENBLAS) {
+        EXPECT_TRUE(failed(o, 1, {"blas", "libopenblas-dev", "cpu"}));
+        return;
+    }
+    EXPECT_EQ(o.exit_status, 0);
+    EXPECT_NE(o.err.find("tern: blas, "), std::string::npos) << o.err;
+    EXPECT_NE(o.err.find("OpenBLAS "), std::string::npos) << o.err;
+    EXPECT_FALSE(o.out.empty());
+}
+
 TEST_F(Run, SaysWhichInstructionSetItRuns) {
     int forced = 0;
     for (const std::string isa : {"scalar", "avx2", "avx512"}) {

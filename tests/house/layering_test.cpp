@@ -50,6 +50,8 @@ std::string check_external(std::string_view file, const Include& include) {
         const bool isa = is_in(file, "kernels/avx2") || is_in(file, "kernels/avx512") || is_in(file, "kernels/neon");
         if (isa && !in_isa.contains(name)) return "instruction-set code must not compile shared inline functions";
     }
+    if (name == "cblas.h" && is_in(file, "src") && !is_in(file, "src/backend/blas"))
+        return "OpenBLAS is known to backend blas only";
     if (is_in(file, "examples")) {
         const bool known = is_standard(name) || name.starts_with("CLI/") || name == "httplib.h" ||
                            name.starts_with("nlohmann/") || name.starts_with("fmt/") || name.starts_with("sys/") || name.find('/') == name.npos;
@@ -84,6 +86,7 @@ std::string check_include(const fs::path& root, const std::string& file, const I
     } else if (is_in(file, "examples") && !is_in(to, "include") && to != "bench/ceilings.h") {
         return "the programs use public headers only";
     }
+    if (is_in(file, "src/backend/cpu") && is_in(to, "src/backend/blas")) return "backend blas stands on cpu";
     if (is_in(file, "src/backend/cpu") && is_in(to, "src/backend/vulkan")) return "backends do not know each other";
     if (is_in(file, "src/backend/vulkan") && is_in(to, "src/backend/cpu")) return "backends do not know each other";
     return {};
@@ -127,6 +130,10 @@ TEST(Layering, TheCheckRefuses) {
     EXPECT_NE(quoted("examples/cli/main.cpp", "tests/support/reference_data.h"), "");
     EXPECT_EQ(angled("examples/cli/main.cpp", "CLI/CLI.hpp"), "");
     EXPECT_EQ(angled("examples/cli/main.cpp", "unistd.h"), "");
+    EXPECT_EQ(quoted("src/backend/blas/backend.cpp", "backend/cpu/backend.h"), "");
+    EXPECT_NE(quoted("src/backend/cpu/backend.cpp", "backend/blas/backend.h"), "");
+    EXPECT_EQ(angled("src/backend/blas/openblas.cpp", "cblas.h"), "");
+    EXPECT_NE(angled("src/backend/cpu/program.cpp", "cblas.h"), "");
     EXPECT_NE(angled("include/tern/gguf.h", "fmt/format.h"), "");
     EXPECT_NE(angled("include/tern/gguf.h", "nlohmann/json.hpp"), "");
     EXPECT_NE(quoted("include/tern/gguf.h", "error.h"), "");

@@ -91,9 +91,10 @@ struct TinyModel {
     }
 };
 
-// Width 32, 4 query and 2 key/value heads of 8. `experts` 0: dense.
-inline TinyModel tiny_model(std::uint32_t experts = 0, DType dtype = DType::Q8_0, std::uint32_t layers = 2) {
-    constexpr std::uint32_t kWidth = 32, kHeads = 4, kKvHeads = 2, kHeadDim = 8, kHidden = 64;
+// 4 query and 2 key/value heads. `experts` 0: dense.
+inline TinyModel tiny_model(std::uint32_t experts = 0, DType dtype = DType::Q8_0, std::uint32_t layers = 2,
+                            std::uint32_t width = 32) {
+    const std::uint32_t kHeads = 4, kKvHeads = 2, kHeadDim = width / 4, kHidden = 2 * width;
     const std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "\u2581", "a", "b", "c", "\u2581a", "ab", "bc"};
     using M = TinyModel;
     TinyModel m;
@@ -101,7 +102,7 @@ inline TinyModel tiny_model(std::uint32_t experts = 0, DType dtype = DType::Q8_0
     m.set("general.name", M::text("tiny"));
     m.set("llama.block_count", M::u32(layers));
     m.set("llama.context_length", M::u32(128));
-    m.set("llama.embedding_length", M::u32(kWidth));
+    m.set("llama.embedding_length", M::u32(width));
     m.set("llama.feed_forward_length", M::u32(kHidden));
     m.set("llama.attention.head_count", M::u32(kHeads));
     m.set("llama.attention.head_count_kv", M::u32(kKvHeads));
@@ -123,27 +124,27 @@ inline TinyModel tiny_model(std::uint32_t experts = 0, DType dtype = DType::Q8_0
     const auto matrix = [&](const std::string& name, std::uint64_t cols, std::uint64_t rows) {
         m.tensors.push_back({name, {cols, rows}, dtype});
     };
-    const auto ones = [&](const std::string& name) { m.tensors.push_back({name, {kWidth}, DType::F32, 1.0f}); };
-    matrix("token_embd.weight", kWidth, tokens.size());
+    const auto ones = [&](const std::string& name) { m.tensors.push_back({name, {width}, DType::F32, 1.0f}); };
+    matrix("token_embd.weight", width, tokens.size());
     ones("output_norm.weight");
-    matrix("output.weight", kWidth, tokens.size());
+    matrix("output.weight", width, tokens.size());
     for (std::uint32_t i = 0; i < layers; ++i) {
         const auto name = [&](const char* part) { return "blk." + std::to_string(i) + "." + part + ".weight"; };
         ones(name("attn_norm"));
-        matrix(name("attn_q"), kWidth, kHeads * kHeadDim);
-        matrix(name("attn_k"), kWidth, kKvHeads * kHeadDim);
-        matrix(name("attn_v"), kWidth, kKvHeads * kHeadDim);
-        matrix(name("attn_output"), kHeads * kHeadDim, kWidth);
+        matrix(name("attn_q"), width, kHeads * kHeadDim);
+        matrix(name("attn_k"), width, kKvHeads * kHeadDim);
+        matrix(name("attn_v"), width, kKvHeads * kHeadDim);
+        matrix(name("attn_output"), kHeads * kHeadDim, width);
         ones(name("ffn_norm"));
         if (experts == 0) {
-            matrix(name("ffn_gate"), kWidth, kHidden);
-            matrix(name("ffn_up"), kWidth, kHidden);
-            matrix(name("ffn_down"), kHidden, kWidth);
+            matrix(name("ffn_gate"), width, kHidden);
+            matrix(name("ffn_up"), width, kHidden);
+            matrix(name("ffn_down"), kHidden, width);
         } else {
-            m.tensors.push_back({name("ffn_gate_inp"), {kWidth, experts}, DType::F32});
-            m.tensors.push_back({name("ffn_gate_exps"), {kWidth, kHidden, experts}, dtype});
-            m.tensors.push_back({name("ffn_up_exps"), {kWidth, kHidden, experts}, dtype});
-            m.tensors.push_back({name("ffn_down_exps"), {kHidden, kWidth, experts}, dtype});
+            m.tensors.push_back({name("ffn_gate_inp"), {width, experts}, DType::F32});
+            m.tensors.push_back({name("ffn_gate_exps"), {width, kHidden, experts}, dtype});
+            m.tensors.push_back({name("ffn_up_exps"), {width, kHidden, experts}, dtype});
+            m.tensors.push_back({name("ffn_down_exps"), {kHidden, width, experts}, dtype});
         }
     }
     return m;

@@ -63,8 +63,8 @@ struct CpuProgram::Work {
 };
 
 CpuProgram::CpuProgram(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
-                       base::ThreadPool& pool)
-    : graph_(graph), limits_(limits), kernels_(kernels), pool_(pool) {
+                       const DenseProduct* dense, base::ThreadPool& pool)
+    : graph_(graph), limits_(limits), kernels_(kernels), dense_(dense), pool_(pool) {
     compile();
 }
 
@@ -117,6 +117,7 @@ void CpuProgram::compile() {
         const kernels::MatmulKernel& k = kernels_.table.matmul[static_cast<std::size_t>(op.weight.dtype)];
         if (k.scratch_bytes)
             max_matmul_scratch = std::max(max_matmul_scratch, k.scratch_bytes(op.weight.cols, rows_of(graph_.info(op.out))));
+        if (dense_) max_matmul_scratch = std::max(max_matmul_scratch, dense_->scratch_bytes(op.weight));
     };
 
     std::size_t angle_floats = 0;
@@ -413,19 +414,32 @@ void CpuProgram::group(const Op& op, Work& work) const noexcept {
     r.begin[0] = 0;
 }
 
-void CpuProgram::multiply(const Op& op, const void* weights, std::size_t row, std::size_t row_count, const void* act,
-                          std::size_t act_stride, std::size_t tokens, float* out, unsigned worker) const noexcept {
-    const kernels::MatmulKernel& kernel = kernels_.table.matmul[static_cast<std::size_t>(op.weight.dtype)];
-    kernel.run({.w = static_cast<const std::byte*>(weights) + row * op.weight.row_bytes(),
-                .w_row_bytes = op.weight.row_bytes(),
-                .rows = row_count,
-                .k = op.weight.cols,
-                .act = act,
-                .act_stride = act_stride,
-                .tokens = tokens,
-                .out = out + row,
-                .out_stride = op.weight.rows,
-                .scratch = scratch(worker)});
+// `x` are the activations, `act` what the kernel of the weight's format multiplies with.
+void CpuProgram::multiply(const Op& op, const void* weights, std::size_t row, std::size_t row_count, const float* x,
+                          const void* act, std::size_t act_stride, std::size_t tokens, float* out,
+                          unsigned worker) const noexcept {
+    const std::byte* w = static_cast<const std::byte*>(weights) + row * op.weight.row_bytes();
+    if (dense_ && dense_->piece_rows(op.weight, tokens, pool_.size()) != 0) {
+        dense_->multiply({.weight = op.weight,
+                          .w = w,
+                          .rows = row_count,
+                          .x = x,
+                          .tokens = tokens,
+                          .out = out + row,
+                          .scratch = scratch(worker)});
+    } else {
+        const kernels::MatmulKernel& kernel = kernels_.table.matmul[static_cast<std::size_t>(op.weight.dtype)];
+        kernel.run({.w = w,
+                    .w_row_bytes = op.weight.row_bytes(),
+                    .rows = row_count,
+                    .k = op.weight.cols,
+                    .act = act,
+                    .act_stride = act_stride,
+                    .tokens = tokens,
+                    .out = out + row,
+                    .out_stride = op.weight.rows,
+                    .scratch = scratch(worker)});
+    }
     if (op.bias)
         for (std::size_t t = 0; t < tokens; ++t) {
             float* y = out + t * op.weight.rows + row;
@@ -449,21 +463,21 @@ void share(Counters counters, std::size_t pieces, unsigned worker, unsigned work
     }
 }
 
-std::size_t piece_rows(const graph::Weight& w, std::size_t row_tile, std::size_t tokens) {
+}  // namespace
+
+std::size_t CpuProgram::piece_rows(const graph::Weight& w, std::size_t tokens) const noexcept {
+    if (const std::size_t rows = dense_ ? dense_->piece_rows(w, tokens, pool_.size()) : 0) return rows;
+    const std::size_t row_tile = kernels_.table.matmul[static_cast<std::size_t>(w.dtype)].row_tile;
     if (tokens >= kPanelTokens) return row_tile;
     return round_up(std::max<std::size_t>(1, kStreamBytes / w.row_bytes()), row_tile);
 }
-
-}  // namespace
 
 void CpuProgram::run_linear(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept {
     const std::size_t tokens = rows(graph_.info(step.op->in[0]), work);
     if (tokens == 0) return;
     const void* act = step.act == ActKind::f32 ? static_cast<const void*>(value(step.op->in[0])) : acts_.data();
     const std::size_t stride = step.act == ActKind::f32 ? graph_.info(step.op->in[0]).cols : tokens;
-    const auto grain = [&](const Op& op) {
-        return piece_rows(op.weight, kernels_.table.matmul[static_cast<std::size_t>(op.weight.dtype)].row_tile, tokens);
-    };
+    const auto grain = [&](const Op& op) { return piece_rows(op.weight, tokens); };
     std::size_t pieces = 0;
     for (const Op* op : step.ops) pieces += (op->weight.rows + grain(*op) - 1) / grain(*op);
     share([&](unsigned region) -> auto& { return counters_[index * pool_.size() + region].next; }, pieces, worker,
@@ -472,8 +486,8 @@ void CpuProgram::run_linear(const Step& step, std::size_t index, unsigned worker
                   const std::size_t rows_each = grain(*op), own = (op->weight.rows + rows_each - 1) / rows_each;
                   if (piece < own) {
                       const std::size_t row = piece * rows_each;
-                      multiply(*op, op->weight.data, row, std::min<std::size_t>(rows_each, op->weight.rows - row), act,
-                               stride, tokens, value(op->out), worker);
+                      multiply(*op, op->weight.data, row, std::min<std::size_t>(rows_each, op->weight.rows - row),
+                               value(op->in[0]), act, stride, tokens, value(op->out), worker);
                       return;
                   }
                   piece -= own;
@@ -487,8 +501,7 @@ void CpuProgram::run_experts(const Step& step, std::size_t index, unsigned worke
     const Routing r = routing(op.in[1], route);
     const std::size_t slots = rows(graph_.info(op.in[0]), work);
     if (slots == 0) return;
-    const std::size_t row_tile = kernels_.table.matmul[static_cast<std::size_t>(op.weight.dtype)].row_tile;
-    const std::size_t grain = piece_rows(op.weight, row_tile, slots / route.experts);
+    const std::size_t grain = piece_rows(op.weight, slots / route.experts);
     const std::size_t own = (op.weight.rows + grain - 1) / grain;
     const std::size_t cols = op.weight.cols;
     share([&](unsigned region) -> auto& { return counters_[index * pool_.size() + region].next; },
@@ -496,12 +509,11 @@ void CpuProgram::run_experts(const Step& step, std::size_t index, unsigned worke
               const std::size_t expert = piece / own, row = piece % own * grain;
               const std::size_t first = r.begin[expert], count = r.begin[expert + 1] - first;
               if (count == 0) return;
-              const void* act = step.act == ActKind::f32
-                                    ? static_cast<const void*>(value(op.in[0]) + first * cols)
-                                    : acts_.as<ActBlock>() + first;
+              const float* x = value(op.in[0]) + first * cols;
+              const void* act = step.act == ActKind::f32 ? static_cast<const void*>(x) : acts_.as<ActBlock>() + first;
               const auto* slab = static_cast<const std::byte*>(op.weight.data) +
                                  expert * op.weight.rows * op.weight.row_bytes();
-              multiply(op, slab, row, std::min<std::size_t>(grain, op.weight.rows - row), act,
+              multiply(op, slab, row, std::min<std::size_t>(grain, op.weight.rows - row), x, act,
                        step.act == ActKind::f32 ? cols : slots, count, value(op.out) + first * op.weight.rows, worker);
           });
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "backend/cpu/dense.h"
 #include "backend/interface.h"
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
@@ -26,8 +27,9 @@ struct Routing {
 
 class CpuProgram final : public Program {
 public:
+    // `dense` (null: none) is asked first for every matrix product.
     CpuProgram(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
-               base::ThreadPool& pool);
+               const DenseProduct* dense, base::ThreadPool& pool);
     std::span<const float> run(const Batch& batch, KvMemory& kv) override;
     std::uint64_t scratch_bytes() const noexcept override;
 
@@ -71,8 +73,10 @@ private:
     void attend_split(const graph::Op& op, std::size_t index, unsigned worker, Work& work) const noexcept;
     void merge_attention(const graph::Op& op, unsigned worker, Work& work) const noexcept;
     void group(const graph::Op& op, Work& work) const noexcept;
-    void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t row_count, const void* act,
-                  std::size_t act_stride, std::size_t tokens, float* out, unsigned worker) const noexcept;
+    std::size_t piece_rows(const graph::Weight& weight, std::size_t tokens) const noexcept;
+    void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t row_count, const float* x,
+                  const void* act, std::size_t act_stride, std::size_t tokens, float* out,
+                  unsigned worker) const noexcept;
 
     std::size_t rows(const graph::ValueInfo& info, const Work& work) const noexcept;
     float* value(graph::Value v) const noexcept;
@@ -84,6 +88,7 @@ private:
     const graph::Graph& graph_;
     const Limits limits_;
     const kernels::KernelSet& kernels_;
+    const DenseProduct* const dense_;
     base::ThreadPool& pool_;
     std::vector<Step> steps_;
     std::vector<const graph::Op*> producer_;
