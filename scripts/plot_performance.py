@@ -58,7 +58,9 @@ def measure(args):
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}@tern.json"
     head = {"machine": args.machine or cpu_name(), "threads": args.threads, "date": datetime.date.today().isoformat()}
-    rows = ",\n    ".join(json.dumps(r) for r in results)
+    # Five digits are more than a repetition would confirm.
+    rounded = [{k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in r.items()} for r in results]
+    rows = ",\n    ".join(json.dumps(r) for r in rounded)
     head_text = "".join(f"  {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
     path.write_text(f'{{\n{head_text}  "results": [\n    {rows}\n  ]\n}}\n')
     print(path)
