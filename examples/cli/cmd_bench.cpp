@@ -201,7 +201,7 @@ void add_bench(CLI::App& program, Action& action) {
     command->add_option("-r", o->repeats, "repeats; the median counts (3)")->option_text("N")->check(CLI::Range(1, 1000));
     add_kv_type_option(command, o->kv_type);
     add_model_option(command, o->model);
-    CLI::Option* shape = command->add_option("--shape", o->shape, "random weights of a shape: llama-3.2-1b, llama-3.1-8b, moe-32x, tiny-110m, stories260k");
+    CLI::Option* shape = command->add_option("--shape", o->shape, "random weights of a shape: llama-3.2-1b, moe-32x, …");
     shape->option_text("NAME")->excludes("-m");
     command->add_option("--format", o->format, "… in a format or a mixture (Q4_K_M)")->option_text("NAME")->needs(shape);
     command->add_flag("--json", o->json, "the results as one JSON list");
