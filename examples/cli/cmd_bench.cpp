@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "bench/ceilings.h"
+#include "bench/cost.h"
 #include "common.h"
 
 namespace tern::cli {
@@ -73,29 +74,20 @@ public:
 
     Result prompt() {
         const double seconds = measure([&] { eval(options_.depth, options_.prompt); });
-        const double sequences = options_.batch;
-        const double count = sequences * options_.prompt;
-        // Scores are computed for the last token of each sequence only.
-        const double head = 2.0 * info_.vocab_size * info_.width;
-        const double operations = count * static_cast<double>(info_.token_flops) - head * (count - sequences);
-        const double steps = std::max(1.0, count / SessionOptions{}.batch);
-        return {name("pp", options_.prompt), count / seconds,
-                (steps * static_cast<double>(info_.token_bytes)) / seconds / 1e9, operations / seconds / 1e9};
+        return result("pp", options_.prompt, seconds,
+                      bench::prompt_cost(info_, options_.prompt, options_.batch, SessionOptions{}.batch, options_.kv_type));
     }
 
     Result generate() {
         const double seconds = measure([&] {
             for (std::uint32_t i = 0; i < options_.generate; ++i) eval(options_.depth + i, 1);
         });
-        const double steps = options_.generate;
-        const double count = steps * options_.batch;
-        // All sequences of a step share one reading of the weights; each reads its own cache.
-        const double positions = options_.depth + (steps + 1) / 2;
-        const double cache = positions * info_.layers * info_.kv_heads * (info_.k_dim + info_.v_dim) *
-                             (options_.kv_type == KvType::f16 ? 2 : 4);
-        const double bytes = steps * static_cast<double>(info_.token_bytes) + count * cache;
-        return {name("tg", options_.generate), count / seconds, bytes / seconds / 1e9,
-                count * static_cast<double>(info_.token_flops) / seconds / 1e9};
+        bench::Cost cost;
+        for (std::uint32_t i = 1; i <= options_.generate; ++i) {
+            const double sequences = options_.batch;
+            cost += bench::step_cost(info_, sequences, sequences, sequences * (options_.depth + i), options_.kv_type);
+        }
+        return result("tg", options_.generate, seconds, cost);
     }
 
 private:
@@ -120,11 +112,12 @@ private:
         return median(seconds);
     }
 
-    std::string name(const char* what, std::uint32_t count) const {
-        std::string out = fmt::format("{}{}", what, count);
-        if (options_.depth > 0) out += fmt::format(" d{}", options_.depth);
-        if (options_.batch > 1) out += fmt::format(" b{}", options_.batch);
-        return out;
+    Result result(const char* what, std::uint32_t count, double seconds, const bench::Cost& cost) const {
+        std::string name = fmt::format("{}{}", what, count);
+        if (options_.depth > 0) name += fmt::format(" d{}", options_.depth);
+        if (options_.batch > 1) name += fmt::format(" b{}", options_.batch);
+        return {std::move(name), static_cast<double>(count) * options_.batch / seconds, cost.bytes / seconds / 1e9,
+                cost.operations / seconds / 1e9};
     }
 
     const BenchOptions& options_;
@@ -149,8 +142,10 @@ int run(const BenchOptions& options) {
     // A figure means nothing without the settings of a library that made it; with -v the log has said them.
     if (const std::string with = runtime.backend_info(); !with.empty() && !options.runtime.verbose) print_note(with);
     const Model model = options.shape.empty()
-                            ? load_model(runtime, model_path(options.model))
-                            : Model::random(runtime, {.shape = options.shape, .format = options.format});
+                            ? load_model(runtime, model_path(options.model), options.runtime.lock)
+                            : Model::random(runtime, {.shape = options.shape,
+                                                    .format = options.format,
+                                                    .lock = options.runtime.lock});
     const ModelInfo& info = model.info();
     note_long_context(info, std::uint64_t{options.depth} + std::max(options.prompt, options.generate));
     const bool quantised = is_quantised(info.format);
@@ -208,7 +203,7 @@ void add_bench(CLI::App& program, Action& action) {
     command->add_option("-r", o->repeats, "repeats; the median counts (3)")->option_text("N")->check(CLI::Range(1, 1000));
     add_kv_type_option(command, o->kv_type);
     add_model_option(command, o->model);
-    CLI::Option* shape = command->add_option("--shape", o->shape, "random weights of a shape: llama-3.2-1b, …");
+    CLI::Option* shape = command->add_option("--shape", o->shape, "random weights of a shape: llama-3.2-1b, moe-32x, …");
     shape->option_text("NAME")->excludes("-m");
     command->add_option("--format", o->format, "… in a format or a mixture (Q4_K_M)")->option_text("NAME")->needs(shape);
     command->add_flag("--json", o->json, "the results as one JSON list");

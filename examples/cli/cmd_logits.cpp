@@ -103,7 +103,7 @@ private:
 int run(const LogitsOptions& options) {
     const std::vector<TokenId> tokens = read_tokens(options.tokens);
     const Runtime runtime = make_runtime(options.runtime);
-    const Model model = load_model(runtime, model_path(options.model));
+    const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
     const auto count = static_cast<std::uint32_t>(tokens.size());
     // By default pieces whose scores take some 64 MiB; the bits do not depend on it.
     const std::uint32_t chunk =

@@ -113,7 +113,7 @@ int run(const RunOptions& options) {
 
     const Stopwatch loading;
     const Runtime runtime = make_runtime(options.runtime);
-    const Model model = load_model(runtime, model_path(options.model));
+    const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
     if (options.ids.empty()) request.prompt_tokens = encode_prompt(model, prompt, options);
     // No more of the cache than this request can fill.
     EngineOptions engine_options{.context = options.context};

@@ -53,6 +53,7 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
         ->check(CLI::Range(1, 4096));
     command->add_option("--backend", args.backend, "cpu; blas: OpenBLAS for prompts; ref: slow (cpu)")->option_text("NAME");
     command->add_option("--isa", args.isa, "scalar, avx2, avx512, neon (the best here)")->option_text("NAME");
+    command->add_flag("--lock", args.lock, "keep the weights in memory (mlock)");
     command->add_flag("-v,--verbose", args.verbose, "log and timings on stderr");
 }
 
@@ -75,9 +76,9 @@ void add_kv_type_option(CLI::App* command, KvType& type) {
         ->check(CLI::IsMember({"f16", "f32"}));
 }
 
-Model load_model(const Runtime& runtime, const fs::path& path) {
+Model load_model(const Runtime& runtime, const fs::path& path, bool lock) {
     Progress bar("loading");
-    ModelOptions options;
+    ModelOptions options{.lock = lock};
     if (stderr_is_terminal()) {
         options.preload = true;
         options.progress = [&bar](double fraction) {

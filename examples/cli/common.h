@@ -52,11 +52,12 @@ void add_model_option(CLI::App* command, std::string& path);
 // The named file, or the built-in model that stands at ../share/tern/ from the program.
 std::filesystem::path model_path(const std::string& option);
 
-// -t, --backend, --isa, -v
+// -t, --backend, --isa, --lock, -v
 struct RuntimeArgs {
     unsigned threads = 0;
     std::string backend = "cpu";
     std::string isa;
+    bool lock = false;
     bool verbose = false;
 };
 void add_runtime_options(CLI::App* command, RuntimeArgs& args);
@@ -66,7 +67,7 @@ Runtime make_runtime(const RuntimeArgs& args);
 void add_kv_type_option(CLI::App* command, KvType& type);
 
 // Maps the file; on a terminal reads all of it with a progress bar, so that the first token comes without waiting.
-Model load_model(const Runtime& runtime, const std::filesystem::path& path);
+Model load_model(const Runtime& runtime, const std::filesystem::path& path, bool lock);
 
 // A note where `positions` are more than the model was trained for: it runs, and what it says there means little.
 void note_long_context(const ModelInfo& info, std::uint64_t positions);

@@ -20,6 +20,9 @@ struct ModelOptions {
     bool map = true;  // false: read the weights into memory instead of mapping the file
     // Touch every page of the weights before load() returns, so that the first token does not wait for the disk.
     bool preload = false;
+    // Keep the weights in memory, so that they are never read from the disk again while the model lives. load() reads them
+    // all. Error(out_of_memory), with the limit in bytes, where the system's limit of locked memory (ulimit -l) is lower.
+    bool lock = false;
     // Called from load() with the fraction done, 0 to 1, while it reads. Return false to cancel (Error(cancelled)).
     std::function<bool(double)> progress{};
 };
@@ -39,14 +42,21 @@ struct ModelInfo {
     std::uint64_t weight_bytes = 0;
     std::uint64_t token_bytes = 0;  // bytes of weights read to generate one token
     std::uint64_t token_flops = 0;  // multiply-adds × 2 of the weights per token
+    std::uint32_t experts = 0;       // per layer, 0 in dense models …
+    std::uint32_t experts_used = 0;  // … and per token
+    std::uint64_t expert_bytes = 0;  // of weight_bytes: all experts, of which a token reads experts_used / experts
     std::string format;             // the format of most weight bytes, "Q4_K"
 };
 
 // Random weights of a known shape, for speed and memory only; a model without a vocabulary.
 struct RandomModel {
-    std::string shape{};   // "llama-3.2-1b", "llama-3.1-8b", "tiny-110m"
-    std::string format{};  // a format or a mixture: "Q4_K_M", "Q8_0"
+    // "llama-3.2-1b", "llama-3.1-8b", "tiny-110m", "stories260k"; "moe-32x": 4 layers in the proportions of gpt-oss-20b.
+    std::string shape{};
+    // A format, which all matrices get, or a mixture: Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, MXFP4_MOE.
+    // Rows that are no multiple of its blocks get another format, as in published files.
+    std::string format{};
     std::uint64_t seed = 1;
+    bool lock = false;  // as ModelOptions::lock
 };
 
 // A handle; copies share the same weights. Thread safe.

@@ -28,6 +28,10 @@ void pause() noexcept {
 // Long enough to bridge the gap between two operations (some microseconds), short enough not to steal a processor
 // from a host program.
 constexpr unsigned kSpins = 1500;
+// With more workers than processors a spinning one only delays the one it waits for, and parking at every barrier costs
+// two switches through the kernel's queues of sleepers: giving the processor away is enough for a worker that waits for
+// its turn. Bounded, because others than our own workers may want it too.
+constexpr unsigned kYields = 100;
 
 }  // namespace
 
@@ -60,9 +64,7 @@ unsigned available_cores() noexcept {
     }
 }
 
-// With more workers than processors a spinning one only delays the one it waits for.
-ThreadPool::ThreadPool(unsigned threads)
-    : size_(threads == 0 ? 1 : threads), spins_(size_ <= available_processors() ? kSpins : 0) {
+ThreadPool::ThreadPool(unsigned threads) : size_(threads == 0 ? 1 : threads), crowded_(size_ > available_processors()) {
     try {
         threads_.reserve(size_ - 1);
         for (unsigned worker = 1; worker < size_; ++worker) threads_.emplace_back([this, worker] { work(worker); });
@@ -85,9 +87,12 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::await_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) const noexcept {
-    for (unsigned i = 0; i < spins_; ++i) {
+    for (unsigned i = 0; i < (crowded_ ? kYields : kSpins); ++i) {
         if (value.load(std::memory_order_acquire) != old) return;
-        pause();
+        if (crowded_)
+            sched_yield();
+        else
+            pause();
     }
     value.wait(old, std::memory_order_acquire);
 }

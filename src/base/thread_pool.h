@@ -39,11 +39,12 @@ private:
     using Thunk = void (*)(void*, unsigned);
     void run_erased(Thunk thunk, void* body);
     void work(unsigned worker) noexcept;
-    // Returns once value != old: spins briefly, because the other workers are mostly microseconds away, then parks.
+    // Returns once value != old: spins or yields briefly, because the other workers are mostly microseconds away, then
+    // parks.
     void await_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) const noexcept;
 
     const unsigned size_;
-    const unsigned spins_;
+    const bool crowded_;  // more workers than processors
     std::mutex turn_;
     Thunk thunk_ = nullptr;
     void* body_ = nullptr;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "backend/runtime_impl.h"
+#include "base/memory.h"
 #include "models/architecture.h"
 #include "models/model_impl.h"
 
@@ -33,6 +34,9 @@ void measure(const graph::Graph& graph, std::span<const gguf::Tensor> tensors, M
             const std::uint64_t used = graph.info(op.in[1]).per_row;
             info.token_bytes += op.weight.bytes() / op.weight.slabs * used;
             info.token_flops += 2 * op.weight.rows * op.weight.cols * used;
+            info.experts = static_cast<std::uint32_t>(op.weight.slabs);
+            info.experts_used = static_cast<std::uint32_t>(used);
+            info.expert_bytes += op.weight.bytes();
         } else {
             info.token_bytes += op.weight.bytes();
         }
@@ -80,6 +84,19 @@ void preload(const gguf::File& file, const std::function<bool(double)>& progress
     (void)sum;
 }
 
+// Of each file of a set its weights, which stand together.
+void lock_weights(std::span<const gguf::Tensor> tensors, const std::string& name) {
+    for (std::size_t i = 0; i < tensors.size();) {
+        const std::uint32_t split = tensors[i].split;
+        const std::byte *begin = tensors[i].data, *end = begin;
+        for (; i < tensors.size() && tensors[i].split == split; ++i) {
+            begin = std::min(begin, tensors[i].data);
+            end = std::max(end, tensors[i].data + tensors[i].bytes);
+        }
+        base::lock_memory({begin, end}, fmt::format("'{}'", name));
+    }
+}
+
 }  // namespace
 
 Model Model::load(const Runtime& runtime, const std::filesystem::path& path, const ModelOptions& options) {
@@ -89,6 +106,7 @@ Model Model::load(const Runtime& runtime, const std::filesystem::path& path, con
 Model Model::load(const Runtime& runtime, gguf::File file, const ModelOptions& options) {
     auto impl = define(runtime, std::move(file), {});
     if (options.preload) preload(*impl->file, options.progress);
+    if (options.lock) lock_weights(impl->file->tensors(), impl->file->name());
     runtime.impl()->log(LogLevel::info, fmt::format("loaded {} ({}, {}, {:.1f} MiB)", impl->info.name,
                                                     impl->info.architecture, impl->info.format,
                                                     static_cast<double>(impl->info.weight_bytes) / MiB));
@@ -98,6 +116,7 @@ Model Model::load(const Runtime& runtime, gguf::File file, const ModelOptions& o
 Model Model::random(const Runtime& runtime, const RandomModel& spec) {
     models::RandomWeights weights = models::make_random(spec);
     auto impl = define(runtime, std::move(weights.file), weights.tensors);
+    if (spec.lock) lock_weights(weights.tensors, impl->info.name);
     impl->memory = std::move(weights.memory);
     return Model(std::move(impl));
 }

@@ -21,6 +21,21 @@ struct Model::Impl {
 
 namespace models {
 
+// What a model of random weights consists of: the bytes of a GGUF file without tensors, and its tensors in file order.
+struct RandomPlan {
+    struct Tensor {
+        std::string name;
+        DType dtype;
+        std::uint64_t shape[3];  // as GGUF has it: the row length first
+        bool ones;               // all elements are 1, as a norm's weights are before training
+        std::uint64_t bytes() const { return row_bytes(dtype, shape[0]) * shape[1] * shape[2]; }
+    };
+    std::vector<std::byte> header;
+    std::vector<Tensor> tensors;
+};
+// Error(invalid_argument) lists the shapes, or the mixtures.
+RandomPlan plan_random(const RandomModel& spec);
+
 // Weights of a known shape in memory, and a file of metadata only.
 struct RandomWeights {
     gguf::File file;

@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 #include <tern/error.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "models/model_impl.h"
 
@@ -15,12 +17,69 @@ struct Shape {
     std::uint32_t layers, width, heads, kv_heads, head_dim, ff, vocab;
     float rope_base;
     bool tied;
+    std::uint32_t experts = 0, experts_used = 0;
 };
 constexpr Shape kShapes[] = {
     {"llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, 500000.0f, true},
     {"llama-3.1-8b", 32, 4096, 32, 8, 128, 14336, 128256, 500000.0f, false},
     {"tiny-110m", 12, 768, 12, 12, 64, 2048, 32000, 10000.0f, false},
+    {"stories260k", 5, 64, 8, 4, 8, 172, 512, 10000.0f, true},
+    // The proportions of gpt-oss-20b (arXiv:2508.10925) in the operations of Mixtral, with fewer layers and words.
+    {"moe-32x", 4, 2880, 64, 8, 64, 2880, 32000, 150000.0f, false, 32, 4},
 };
+
+// Which format a matrix of layer i of n gets.
+using Choice = DType (*)(std::uint32_t i, std::uint32_t n);
+template <DType format>
+DType always(std::uint32_t, std::uint32_t) {
+    return format;
+}
+// The layers at both ends and every third between them, as files of the mixtures with an M have it.
+bool more_bits(std::uint32_t i, std::uint32_t n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
+template <DType base, DType better>
+DType some(std::uint32_t i, std::uint32_t n) {
+    return more_bits(i, n) ? better : base;
+}
+
+// The mixtures as published files of dense models have them. What is not named has the base format.
+struct Mixture {
+    const char* name;
+    DType base;
+    DType output;  // and the embedding where it serves as the output
+    Choice value, attention_output, down;
+    DType experts;  // gate and up
+};
+constexpr Mixture kMixtures[] = {
+    {"Q3_K_S", DType::Q3_K, DType::Q6_K, always<DType::Q3_K>, always<DType::Q3_K>, always<DType::Q3_K>, DType::Q3_K},
+    {"Q3_K_M", DType::Q3_K, DType::Q6_K, [](std::uint32_t i, std::uint32_t) { return i < 2 ? DType::Q5_K : DType::Q4_K; },
+     always<DType::Q4_K>,
+     [](std::uint32_t i, std::uint32_t n) {
+         return i < n / 16 ? DType::Q5_K : more_bits(i, n) ? DType::Q4_K : DType::Q3_K;
+     },
+     DType::Q3_K},
+    {"Q3_K_L", DType::Q3_K, DType::Q6_K, always<DType::Q5_K>, always<DType::Q5_K>, always<DType::Q5_K>, DType::Q3_K},
+    {"Q4_K_S", DType::Q4_K, DType::Q6_K, [](std::uint32_t i, std::uint32_t) { return i < 4 ? DType::Q5_K : DType::Q4_K; },
+     always<DType::Q4_K>, [](std::uint32_t i, std::uint32_t n) { return i < n / 8 ? DType::Q5_K : DType::Q4_K; },
+     DType::Q4_K},
+    {"Q4_K_M", DType::Q4_K, DType::Q6_K, some<DType::Q4_K, DType::Q6_K>, always<DType::Q4_K>,
+     some<DType::Q4_K, DType::Q6_K>, DType::Q4_K},
+    {"Q5_K_S", DType::Q5_K, DType::Q6_K, always<DType::Q5_K>, always<DType::Q5_K>, always<DType::Q5_K>, DType::Q5_K},
+    {"Q5_K_M", DType::Q5_K, DType::Q6_K, some<DType::Q5_K, DType::Q6_K>, always<DType::Q5_K>,
+     some<DType::Q5_K, DType::Q6_K>, DType::Q5_K},
+    {"MXFP4_MOE", DType::Q8_0, DType::Q8_0, always<DType::Q8_0>, always<DType::Q8_0>, always<DType::MXFP4>, DType::MXFP4},
+};
+
+// The format itself, or what files have in its place where rows are no multiple of its blocks.
+DType fitting(DType format, std::uint64_t cols) {
+    if (cols % info(format).block == 0) return format;
+    if (cols % 32 != 0) return DType::F16;
+    switch (format) {
+        case DType::Q4_K: return DType::Q5_0;
+        case DType::Q5_K: return DType::Q5_1;
+        case DType::Q6_K: return DType::Q8_0;
+        default: return DType::IQ4_NL;
+    }
+}
 
 // Where a block keeps its f16 scales, and a value that gives weights of a usual size. Without this random bytes
 // would be infinities and denormals.
@@ -92,25 +151,38 @@ void fill(std::byte* data, DType dtype, std::uint64_t elements, Random& random) 
                     }
     if (dtype == DType::MXFP4)
         for (std::uint64_t at = 0; at < bytes; at += block) data[at] = std::byte{120};
+    if (dtype == DType::IQ1_M) {  // the scale is cut into four pieces (kernels/formats/iq1_m.h)
+        const std::uint16_t h = f16_bits(0.003f);
+        for (std::uint64_t at = 0; at < bytes; at += block)
+            for (unsigned i = 0; i < 4; ++i) {
+                std::byte& high = data[at + 49 + 2 * i];
+                high = (high & std::byte{0x0f}) | static_cast<std::byte>((h >> (4 * i) & 0xf) << 4);
+            }
+    }
 }
 
 }  // namespace
 
-RandomWeights make_random(const RandomModel& spec) {
+RandomPlan plan_random(const RandomModel& spec) {
     const Shape* shape = nullptr;
-    std::string known;
+    std::string shapes;
     for (const Shape& s : kShapes) {
         if (spec.shape == s.name) shape = &s;
-        known += fmt::format("{}{}", known.empty() ? "" : ", ", s.name);
+        shapes += fmt::format("{}{}", shapes.empty() ? "" : ", ", s.name);
     }
     if (!shape)
-        throw Error(ErrorCode::invalid_argument, fmt::format("unknown shape '{}'; known: {}", spec.shape, known));
-    // Q4_K_M: Q6_K for the output and for half of the value and down matrices; Q4_K otherwise.
-    const bool mixture = spec.format == "Q4_K_M";
-    const std::optional<DType> format = dtype_from_name(mixture ? "Q4_K" : spec.format);
-    if (!format || *format == DType::Q8_K || *format == DType::IQ1_M)
+        throw Error(ErrorCode::invalid_argument, fmt::format("unknown shape '{}'; known: {}", spec.shape, shapes));
+    const Mixture* mixture = nullptr;
+    std::string mixtures;
+    for (const Mixture& m : kMixtures) {
+        if (spec.format == m.name) mixture = &m;
+        mixtures += fmt::format("{}{}", mixtures.empty() ? "" : ", ", m.name);
+    }
+    const std::optional<DType> pure = dtype_from_name(spec.format);
+    if (!mixture && (!pure || *pure == DType::Q8_K))
         throw Error(ErrorCode::invalid_argument,
-                    fmt::format("no random weights in format '{}'; use Q4_K_M or a format such as Q8_0", spec.format));
+                    fmt::format("no random weights in format '{}'; use a format such as Q8_0 or one of the mixtures {}",
+                                spec.format, mixtures));
 
     gguf::Writer meta;
     const auto key = [](const char* name) { return fmt::format("llama.{}", name); };
@@ -122,76 +194,86 @@ RandomWeights make_random(const RandomModel& spec) {
     meta.add_u32(key("feed_forward_length"), shape->ff);
     meta.add_u32(key("attention.head_count"), shape->heads);
     meta.add_u32(key("attention.head_count_kv"), shape->kv_heads);
+    if (shape->width != shape->heads * shape->head_dim) {
+        meta.add_u32(key("attention.key_length"), shape->head_dim);
+        meta.add_u32(key("attention.value_length"), shape->head_dim);
+    }
     meta.add_u32(key("rope.dimension_count"), shape->head_dim);
     meta.add_u32(key("vocab_size"), shape->vocab);
+    if (shape->experts) {
+        meta.add_u32(key("expert_count"), shape->experts);
+        meta.add_u32(key("expert_used_count"), shape->experts_used);
+    }
     meta.add_f32(key("rope.freq_base"), shape->rope_base);
     meta.add_f32(key("attention.layer_norm_rms_epsilon"), 1e-5f);
     meta.add_string("tokenizer.ggml.model", "no_vocab");
-    const std::vector<std::byte> header_bytes = meta.to_bytes();
 
-    struct Plan {
-        std::string name;
-        DType dtype;
-        std::uint64_t cols, rows;
-        bool ones;
-    };
-    std::vector<Plan> plan;
+    RandomPlan plan{meta.to_bytes(), {}};
     const std::uint64_t e = shape->width, q = std::uint64_t{shape->heads} * shape->head_dim,
-                        kv = std::uint64_t{shape->kv_heads} * shape->head_dim, ff = shape->ff, v = shape->vocab;
-    const DType better = mixture ? DType::Q6_K : *format;
-    plan.push_back({"token_embd.weight", shape->tied ? better : *format, e, v, false});
-    plan.push_back({"output_norm.weight", DType::F32, e, 1, true});
-    if (!shape->tied) plan.push_back({"output.weight", better, e, v, false});
+                        kv = std::uint64_t{shape->kv_heads} * shape->head_dim, ff = shape->ff;
+    const auto matrix = [&](std::string name, DType format, std::uint64_t cols, std::uint64_t rows, std::uint64_t slabs = 1) {
+        plan.tensors.push_back({std::move(name), fitting(format, cols), {cols, rows, slabs}, false});
+    };
+    const auto ones = [&](std::string name) { plan.tensors.push_back({std::move(name), DType::F32, {e, 1, 1}, true}); };
+    const DType base = mixture ? mixture->base : *pure, output = mixture ? mixture->output : *pure;
+    matrix("token_embd.weight", shape->tied ? output : base, e, shape->vocab);
+    ones("output_norm.weight");
+    if (!shape->tied) matrix("output.weight", output, e, shape->vocab);
     for (std::uint32_t i = 0; i < shape->layers; ++i) {
-        const std::uint32_t n = shape->layers;
-        const bool more = i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
-        const auto add = [&](const char* part, DType dtype, std::uint64_t cols, std::uint64_t rows, bool ones = false) {
-            plan.push_back({fmt::format("blk.{}.{}.weight", i, part), dtype, cols, rows, ones});
-        };
-        add("attn_norm", DType::F32, e, 1, true);
-        add("attn_q", *format, e, q);
-        add("attn_k", *format, e, kv);
-        add("attn_v", more ? better : *format, e, kv);
-        add("attn_output", *format, q, e);
-        add("ffn_norm", DType::F32, e, 1, true);
-        add("ffn_gate", *format, e, ff);
-        add("ffn_up", *format, e, ff);
-        add("ffn_down", more ? better : *format, ff, e);
+        const auto name = [&](const char* part) { return fmt::format("blk.{}.{}.weight", i, part); };
+        const auto chosen = [&](Choice Mixture::*choice) { return mixture ? (mixture->*choice)(i, shape->layers) : *pure; };
+        ones(name("attn_norm"));
+        matrix(name("attn_q"), base, e, q);
+        matrix(name("attn_k"), base, e, kv);
+        matrix(name("attn_v"), chosen(&Mixture::value), e, kv);
+        matrix(name("attn_output"), chosen(&Mixture::attention_output), q, e);
+        ones(name("ffn_norm"));
+        const DType down = chosen(&Mixture::down);
+        if (shape->experts) {
+            const DType wide = mixture ? mixture->experts : *pure;
+            matrix(name("ffn_gate_inp"), DType::F32, e, shape->experts);
+            matrix(name("ffn_gate_exps"), wide, e, ff, shape->experts);
+            matrix(name("ffn_up_exps"), wide, e, ff, shape->experts);
+            matrix(name("ffn_down_exps"), down, ff, e, shape->experts);
+        } else {
+            matrix(name("ffn_gate"), base, e, ff);
+            matrix(name("ffn_up"), base, e, ff);
+            matrix(name("ffn_down"), down, ff, e);
+        }
     }
+    return plan;
+}
+
+RandomWeights make_random(const RandomModel& spec) {
+    const RandomPlan plan = plan_random(spec);
     constexpr std::uint64_t kAlign = 64;
-    std::uint64_t total = (header_bytes.size() + kAlign - 1) / kAlign * kAlign;
-    const std::uint64_t header_end = total;
-    for (const Plan& p : plan) {
-        if (p.cols % info(p.dtype).block != 0)
-            throw Error(ErrorCode::invalid_argument,
-                        fmt::format("shape '{}' has rows of {}, which {} cannot hold", spec.shape, p.cols, to_string(p.dtype)));
-        total += (row_bytes(p.dtype, p.cols) * p.rows + kAlign - 1) / kAlign * kAlign;
-    }
+    const auto align = [](std::uint64_t n) { return (n + kAlign - 1) / kAlign * kAlign; };
+    std::uint64_t total = align(plan.header.size());
+    for (const RandomPlan::Tensor& p : plan.tensors) total += align(p.bytes());
     base::AlignedBuffer memory(total, "random weights");
-    std::memcpy(memory.data(), header_bytes.data(), header_bytes.size());
-    gguf::File file = gguf::File::parse({memory.data(), header_bytes.size()}, "random weights");
+    std::memcpy(memory.data(), plan.header.data(), plan.header.size());
+    gguf::File file = gguf::File::parse({memory.data(), plan.header.size()}, "random weights");
 
     RandomWeights out{std::move(file), {}, {}, {}};
     Random random{spec.seed};
-    std::uint64_t at = header_end;
-    out.names.reserve(plan.size());
-    for (const Plan& p : plan) {
+    std::uint64_t at = align(plan.header.size());
+    out.names.reserve(plan.tensors.size());
+    for (const RandomPlan::Tensor& p : plan.tensors) {
         gguf::Tensor t;
         out.names.push_back(p.name);
         t.name = out.names.back();
         t.dtype = p.dtype;
-        t.rank = p.rows == 1 ? 1 : 2;
-        t.shape[0] = p.cols;
-        t.shape[1] = p.rows;
-        t.bytes = row_bytes(p.dtype, p.cols) * p.rows;
+        t.rank = p.shape[2] > 1 ? 3 : p.shape[1] > 1 ? 2 : 1;
+        std::copy(p.shape, p.shape + 3, t.shape);
+        t.bytes = p.bytes();
         t.data = memory.data() + at;
         if (p.ones) {
             const float one = 1.0f;
-            for (std::uint64_t i = 0; i < p.cols; ++i) std::memcpy(memory.data() + at + 4 * i, &one, 4);
+            for (std::uint64_t i = 0; i < p.shape[0]; ++i) std::memcpy(memory.data() + at + 4 * i, &one, 4);
         } else {
-            fill(memory.data() + at, p.dtype, p.cols * p.rows, random);
+            fill(memory.data() + at, p.dtype, t.elements(), random);
         }
-        at += (t.bytes + kAlign - 1) / kAlign * kAlign;
+        at += align(t.bytes);
         out.tensors.push_back(t);
     }
     out.memory = std::move(memory);

@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <tern/dtype.h>
 #include <tern/error.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -82,6 +85,49 @@ TEST(MappedFile, MapsAndReads) {
     EXPECT_EQ(code_of([&] { base::MappedFile::map(path); }), ErrorCode::not_found);
     EXPECT_EQ(code_of([] { base::MappedFile::map(std::filesystem::temp_directory_path()); }), ErrorCode::io);
     EXPECT_EQ(code_of([] { base::MappedFile::read("/dev/null"); }), ErrorCode::io);
+}
+
+std::uint64_t locked_kib() {
+    std::ifstream in("/proc/self/status");
+    for (std::string key; in >> key; in.ignore(256, '\n')) {
+        std::uint64_t kib = 0;
+        if (key == "VmLck:" && in >> kib) return kib;
+    }
+    return 0;
+}
+
+// In a process of its own, which gives up root's right to lock what it likes.
+TEST(Memory, LocksUpToTheLimitAndSaysWhatTheLimitIs) {
+    constexpr rlim_t kLimit = 256 << 10;
+    rlimit now{};
+    ASSERT_EQ(getrlimit(RLIMIT_MEMLOCK, &now), 0);
+    if (now.rlim_max < kLimit) GTEST_SKIP() << "this process may lock " << now.rlim_max << " bytes";
+    const pid_t child = fork();
+    if (child == 0) {
+        const rlimit limit{kLimit, kLimit};
+        if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || (geteuid() == 0 && setuid(65534) != 0)) _exit(2);
+        const base::AlignedBuffer small(128 << 10, "a test"), large(512 << 10, "a test");
+        base::lock_memory({small.data(), small.size()}, "'small.gguf'");
+        if (locked_kib() != 128) _exit(3);
+        try {
+            base::lock_memory({large.data(), large.size()}, "'large.gguf'");
+        } catch (const Error& e) {
+            const std::string text = e.what();
+            for (const char* part : {"'large.gguf'", "524288", "262144", "ulimit -l"})
+                if (text.find(part) == text.npos) _exit(4);
+            _exit(e.code() == ErrorCode::out_of_memory ? 0 : 5);
+        }
+        _exit(6);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST(Memory, LockRefusesWhatTheMachineDoesNotHave) {
+    const std::byte* nowhere = nullptr;
+    EXPECT_EQ(code_of([&] { base::lock_memory({nowhere, std::size_t{1} << 60}, "a test"); }), ErrorCode::out_of_memory);
 }
 
 TEST(Memory, IsPlausible) { EXPECT_GT(base::available_memory(), 1u << 20); }

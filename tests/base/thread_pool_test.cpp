@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -76,6 +77,17 @@ TEST(ThreadPool, WakesAfterALongSleep) {
         std::atomic<int> count{0};
         pool.run([&](unsigned) { ++count; });
         EXPECT_EQ(count, 4);
+    }
+}
+
+// A host program that waits for something else must not pay for its pool.
+TEST(ThreadPool, UsesNoProcessorWhenIdle) {
+    for (const unsigned n : {2u, 8u}) {
+        ThreadPool pool(n);
+        pool.run([](unsigned) {});
+        const std::clock_t before = std::clock();  // of all threads of the process
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 10) << n;
     }
 }
 

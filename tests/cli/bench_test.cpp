@@ -43,9 +43,14 @@ TEST_F(Bench, SaysWhatOpenBlasIs) {
     EXPECT_EQ(Json::parse(o.out).size(), 1u);
 }
 
+TEST_F(Bench, LocksTheWeights) {
+    tiny_model().write(path("m.gguf"));
+    EXPECT_TRUE(done(tern({"bench", "-m", path("m.gguf"), "-t", "1", "-p", "1", "-n", "1", "-r", "1", "--lock"})));
+}
+
 TEST_F(Bench, RefusesUnknownShapesAndFormats) {
     EXPECT_TRUE(failed(tern({"bench", "--shape", "huge"}), 1, {"huge", "llama-3.2-1b"}));
-    EXPECT_TRUE(failed(tern({"bench", "--shape", "tiny-110m", "--format", "Q9_9"}), 1, {"Q9_9"}));
+    EXPECT_TRUE(failed(tern({"bench", "--shape", "tiny-110m", "--format", "Q9_9"}), 1, {"Q9_9", "Q4_K_M"}));
 }
 
 }  // namespace
