@@ -143,6 +143,7 @@ TERN_INLINE Vec scale_by_power(Vec a, Vec n) {
     return {reg_scale_by_power(a.lo, n.lo), reg_scale_by_power(a.hi, n.hi)};
 }
 
+TERN_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 TERN_INLINE float first_lane(Vec a) { return _mm256_cvtss_f32(a.lo); }
 
 // The fixed tree: s[i] += s[i + 8], then 4, 2, 1.

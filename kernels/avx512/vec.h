@@ -88,6 +88,7 @@ TERN_INLINE Vec round_even(Vec a) {
 // a * 2^n rounded once; a in [0.5, 2], n integral in [-151, 129].
 TERN_INLINE Vec scale_by_power(Vec a, Vec n) { return _mm512_scalef_ps(a, n); }
 
+TERN_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 TERN_INLINE float first_lane(Vec a) { return _mm512_cvtss_f32(a); }
 
 // The fixed tree: s[i] += s[i + 8], then 4, 2, 1.

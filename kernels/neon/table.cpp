@@ -1,0 +1,36 @@
+// The table of this instruction set. What stands in this folder is compiled with its flags, so nothing but intrinsics,
+// C headers and internal functions: an inline function shared with other objects could leak wide code into them.
+#include "kernels/neon/table.h"
+
+#include "kernels/kernel.h"
+
+#if __has_include("kernels/neon/matmul.h")
+#include "kernels/neon/matmul.h"
+#define TERN_FILL_QUANTISED(table) fill_quantised(table)
+#else
+#define TERN_FILL_QUANTISED(table) static_cast<void>(table)
+#endif
+
+namespace tern::kernels {
+namespace neon {
+
+static KernelTable make_table() noexcept {
+    KernelTable table{};
+    table.name = "neon";
+    fill_matmul_float(table);
+    TERN_FILL_QUANTISED(table);
+    fill_quantize(table);
+    fill_norm(table);
+    fill_elementwise(table);
+    fill_attention(table);
+    return table;
+}
+
+}  // namespace neon
+
+const KernelTable& table_neon() noexcept {
+    static const KernelTable table = neon::make_table();
+    return table;
+}
+
+}  // namespace tern::kernels
