@@ -3,13 +3,7 @@
 #include "kernels/neon/table.h"
 
 #include "kernels/kernel.h"
-
-#if __has_include("kernels/neon/matmul.h")
 #include "kernels/neon/matmul.h"
-#define TERN_FILL_QUANTISED(table) fill_quantised(table)
-#else
-#define TERN_FILL_QUANTISED(table) static_cast<void>(table)
-#endif
 
 namespace tern::kernels {
 namespace neon {
@@ -18,7 +12,7 @@ static KernelTable make_table() noexcept {
     KernelTable table{};
     table.name = "neon";
     fill_matmul_float(table);
-    TERN_FILL_QUANTISED(table);
+    fill_quantised(table);
     fill_quantize(table);
     fill_norm(table);
     fill_elementwise(table);
