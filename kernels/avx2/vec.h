@@ -172,6 +172,7 @@ TERN_INLINE Vec interleave8(const float* a, const float* b) {
 TERN_INLINE Vec evens_twice(Vec a) { return {_mm256_moveldup_ps(a.lo), _mm256_moveldup_ps(a.hi)}; }
 TERN_INLINE Vec odds_twice(Vec a) { return {_mm256_movehdup_ps(a.lo), _mm256_movehdup_ps(a.hi)}; }
 
+TERN_INLINE void loads_stay_below() {}
 TERN_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // ---- tile shapes, chosen for 16 registers ---------------------------------------------------------------------------

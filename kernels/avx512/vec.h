@@ -114,6 +114,7 @@ TERN_INLINE Vec interleave8(const float* a, const float* b) {
 TERN_INLINE Vec evens_twice(Vec a) { return _mm512_moveldup_ps(a); }
 TERN_INLINE Vec odds_twice(Vec a) { return _mm512_movehdup_ps(a); }
 
+TERN_INLINE void loads_stay_below() {}
 TERN_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // ---- tile shapes, chosen for 32 registers ---------------------------------------------------------------------------

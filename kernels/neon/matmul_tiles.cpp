@@ -6,14 +6,14 @@ namespace {
 constexpr int kOutStride = static_cast<int>(kPanelRows);
 constexpr int kRows = static_cast<int>(kTileRows);
 
-// The registers hold the sums and one set of loads. Left alone, the compiler begins with the next set of loads early and
-// then has to spill; the processor reorders anyway.
-#define TERN_LOADS_STAY_BELOW() __asm__ volatile("" ::: "memory")
+// What follows in the source stays below: the registers hold the sums and one set of loads. GCC would begin early with
+// the next one and has to spill then. The processor reorders anyway.
+TERN_INLINE void loads_stay_below() { __asm__ volatile(""); }
 
 // Sixteen elements of k, from step `first` of four on. Each lane of `b` holds four of them.
 template <int kStrips, int kTokens>
 TERN_INLINE void accumulate(const Strip* p, const ActBlock* a, size_t first, int32x4_t dot[kStrips][kTokens]) {
-    TERN_LOADS_STAY_BELOW();
+    loads_stay_below();
     int8x16_t b[kTokens];
     TERN_UNROLL
     for (int t = 0; t < kTokens; ++t) b[t] = vld1q_s8(a[t].q + 4 * first);
@@ -97,7 +97,7 @@ void tile_32(const Strip* p, const ActBlock* a, float* c, size_t blocks) {
         accumulate<kStrips, kTokens>(p, a, 8 * j + 4, dot);
         TERN_UNROLL
         for (int t = 0; t < kTokens; ++t) {
-            TERN_LOADS_STAY_BELOW();
+            loads_stay_below();
             const float da = a[t].b.d[j];
             [[maybe_unused]] const float sum = static_cast<float>(a[t].b.sum[j]);
             TERN_UNROLL

@@ -166,6 +166,9 @@ TERN_INLINE Vec interleave8(const float* a, const float* b) {
 TERN_INLINE Vec evens_twice(Vec a) { return TERN_EACH(Vec, vtrn1q_f32(a.v[i], a.v[i])); }
 TERN_INLINE Vec odds_twice(Vec a) { return TERN_EACH(Vec, vtrn2q_f32(a.v[i], a.v[i])); }
 
+// What follows in the source stays below: the tiles fill the registers, and GCC, which would begin early to load the
+// next operands, has to spill then. The processor reorders anyway.
+TERN_INLINE void loads_stay_below() { __asm__ volatile(""); }
 TERN_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // ---- tile shapes, chosen for 32 registers ---------------------------------------------------------------------------
