@@ -15,6 +15,37 @@ TERN_INLINE void transpose4(const int32x4_t v[4], int32x4_t out[4]) {
     out[3] = vreinterpretq_s32_s64(vtrn2q_s64(b, d));
 }
 
+// The same field of row r: `first` is that of the first row.
+template <class T>
+TERN_INLINE const T* of_row(const Row* rows, const T* first, size_t r) {
+    const size_t offset = static_cast<size_t>(reinterpret_cast<const uint8_t*>(first) -
+                                              reinterpret_cast<const uint8_t*>(rows));
+    return static_cast<const T*>(static_cast<const void*>(reinterpret_cast<const uint8_t*>(rows + r) + offset));
+}
+
+// Eight int16 of each row to [group][row].
+TERN_INLINE void transpose_groups(const Row* rows, const int16_t* first, int16_t* out) {
+    int16x8_t v[4];
+    TERN_UNROLL
+    for (size_t r = 0; r < kTileRows; ++r) v[r] = vld1q_s16(of_row(rows, first, r));
+    const int16x8_t even_low = vzip1q_s16(v[0], v[2]), odd_low = vzip1q_s16(v[1], v[3]);
+    const int16x8_t even_high = vzip2q_s16(v[0], v[2]), odd_high = vzip2q_s16(v[1], v[3]);
+    vst1q_s16(out, vzip1q_s16(even_low, odd_low));
+    vst1q_s16(out + 8, vzip2q_s16(even_low, odd_low));
+    vst1q_s16(out + 16, vzip1q_s16(even_high, odd_high));
+    vst1q_s16(out + 24, vzip2q_s16(even_high, odd_high));
+}
+
+// Four floats of each row to [block][row].
+TERN_INLINE void transpose_scales(const Row* rows, const float* first, float* out) {
+    int32x4_t v[4], t[4];
+    TERN_UNROLL
+    for (size_t r = 0; r < kTileRows; ++r) v[r] = vreinterpretq_s32_f32(vld1q_f32(of_row(rows, first, r)));
+    transpose4(v, t);
+    TERN_UNROLL
+    for (size_t i = 0; i < 4; ++i) vst1q_f32(out + 4 * i, vreinterpretq_f32_s32(t[i]));
+}
+
 void transpose_strip(const PanelFormat& format, const Row rows[kTileRows], size_t blocks, Strip& out) {
     int32x4_t v[4], t[4];
     const size_t chunks = format.block == kSuper ? 16 : 2 * blocks;
@@ -26,19 +57,19 @@ void transpose_strip(const PanelFormat& format, const Row rows[kTileRows], size_
         for (size_t i = 0; i < 4; ++i) vst1q_s8(out.q[4 * c + i], vreinterpretq_s8_s32(t[i]));
     }
     if (format.block == kSuper) {
-        const int groups = format.groups;
-        for (int g = 0; g < groups; ++g)
-            for (size_t r = 0; r < kTileRows; ++r) {
-                out.scale[g][r] = rows[r].scale[g] - (g + 1 < groups ? rows[r].scale[g + 1] : 0);
-                out.min[g][r] = rows[r].min[g];
-            }
-        blocks = 1;
+        const size_t groups = format.groups;
+        int16_t scale[16 + 1][kTileRows];  // and a zero after the last group
+        for (size_t g = 0; g < groups; g += 8) transpose_groups(rows, rows->scale + g, scale[g]);
+        vst1_s16(scale[groups], vdup_n_s16(0));
+        for (size_t g = 0; g < groups; ++g)
+            vst1q_s32(out.scale[g], vsubl_s16(vld1_s16(scale[g]), vld1_s16(scale[g + 1])));
+        if (format.has_min)
+            for (size_t g = 0; g < groups; g += 8) transpose_groups(rows, rows->min + g, out.min[g]);
     }
-    for (size_t j = 0; j < blocks; ++j)
-        for (size_t r = 0; r < kTileRows; ++r) {
-            out.d[j][r] = rows[r].d[j];
-            out.min_d[j][r] = rows[r].min_d[j];
-        }
+    for (size_t j = 0; j < (format.block == kSuper ? 1 : blocks); j += 4) {
+        transpose_scales(rows, rows->d + j, out.d[j]);
+        if (format.has_min) transpose_scales(rows, rows->min_d + j, out.min_d[j]);
+    }
 }
 
 // All tiles of one superblock of a panel.

@@ -40,7 +40,7 @@ extern const TileSet kTiles32, kTiles32Min;
 
 struct PanelFormat {
     size_t block, block_bytes;
-    int groups;  // of a block of 256 elements
+    size_t groups;  // of a block of 256 elements
     bool has_min;
     const TileSet* tiles;
     // `blocks` blocks of a format of 32 elements, one of a format of 256.
