@@ -9,3 +9,4 @@ endfunction()
 
 tern_isa(avx2 "x86_64|AMD64" -mavx2 -mfma -mf16c)
 tern_isa(avx512 "x86_64|AMD64" -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mprefer-vector-width=512)
+tern_isa(neon "aarch64|arm64" -march=armv8.2-a+dotprod)

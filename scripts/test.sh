@@ -4,8 +4,9 @@
 #   2. tests under AddressSanitizer and UBSan (Clang)   build-asan/
 #   3. fuzzes for one to two minutes                    build-asan/
 #   4. tests with threads under ThreadSanitizer         build-tsan/
-#   5. runs the whole suite of the first build
-# and stops at the first failure. scripts/test.sh --quick: 1 and 5 only. TERN_FUZZ_SECONDS: the
+#   5. tests of the NEON kernels, emulated              build-neon/
+#   6. runs the whole suite of the first build
+# and stops at the first failure. scripts/test.sh --quick: 1 and 6 only. TERN_FUZZ_SECONDS: the
 # length of 3 for the file reader, which takes input from strangers first; each other fuzzer gets a third of it.
 set -eu
 cd "$(dirname "$0")/.."
@@ -66,6 +67,12 @@ if [ $quick = no ]; then
     $steady cmake --build build-tsan --target tern_thread_tests -- --quiet
     step "ThreadSanitizer: tests"
     $steady ctest --test-dir build-tsan -L threads -j "$jobs" --output-on-failure --progress
+
+    step "NEON: build"
+    quietly cmake --preset neon -DTERN_WERROR=ON
+    cmake --build build-neon -- --quiet
+    step "NEON: tests of the kernels, emulated"
+    ctest --test-dir build-neon -j "$jobs" --output-on-failure --progress
 fi
 
 step "release: tests"

@@ -143,6 +143,7 @@ TERN_INLINE Vec scale_by_power(Vec a, Vec n) {
     return {reg_scale_by_power(a.lo, n.lo), reg_scale_by_power(a.hi, n.hi)};
 }
 
+TERN_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 TERN_INLINE float first_lane(Vec a) { return _mm256_cvtss_f32(a.lo); }
 
 // The fixed tree: s[i] += s[i + 8], then 4, 2, 1.
@@ -171,6 +172,7 @@ TERN_INLINE Vec interleave8(const float* a, const float* b) {
 TERN_INLINE Vec evens_twice(Vec a) { return {_mm256_moveldup_ps(a.lo), _mm256_moveldup_ps(a.hi)}; }
 TERN_INLINE Vec odds_twice(Vec a) { return {_mm256_movehdup_ps(a.lo), _mm256_movehdup_ps(a.hi)}; }
 
+TERN_INLINE void loads_stay_below() {}
 // Into the first-level cache, and into the second.
 TERN_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 TERN_INLINE void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }

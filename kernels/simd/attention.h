@@ -60,6 +60,7 @@ static inline __attribute__((always_inline)) void scores(const AttentionArgs& a,
             for (size_t i = 0; i < kScoreVecs; ++i) key[i] = load_kv(k + i * 16);
 #pragma GCC unroll 8
             for (size_t t = 0; t < kRows; ++t) {
+                loads_stay_below();
                 const Vec q = set1(rows.q[t * rows.q_stride + d]);
 #pragma GCC unroll 8
                 for (size_t i = 0; i < kScoreVecs; ++i) s[t][i] = fma(key[i], q, s[t][i]);
@@ -144,6 +145,7 @@ static inline __attribute__((always_inline)) void mix(const AttentionArgs& a, co
         if (all >> position & 1) {
 #pragma GCC unroll 8
             for (size_t t = 0; t < kRows; ++t) {
+                loads_stay_below();
                 const Vec weight = set1(p[t][position]);
 #pragma GCC unroll 8
                 for (size_t i = 0; i < kVecs; ++i) o[t][i] = fma(weight, v[i], o[t][i]);

@@ -85,6 +85,7 @@ static inline __attribute__((always_inline)) void tile(const TileArgs& a) {
                 for (size_t t = 0; t < kTokens; ++t) x[t] = reg_load(a.x + t * a.x_stride + at);
 #pragma GCC unroll 8
                 for (size_t r = 0; r < kRows; ++r) {
+                    if constexpr (kRows * kTokens * kPass >= 24) loads_stay_below();
                     const Reg v = Weights::load_reg(w[r] + at);
 #pragma GCC unroll 8
                     for (size_t t = 0; t < kTokens; ++t) acc[r][t][p] = reg_fma(v, x[t], acc[r][t][p]);

@@ -5,8 +5,6 @@
 
 namespace tern::kernels {
 
-TERN_INLINE float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
-
 static void rms_norm(const float* x, const float* w, float* y, size_t n, float eps) {
     const size_t whole = n & ~size_t{15};
     const size_t rest = n - whole;

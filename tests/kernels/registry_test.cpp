@@ -15,6 +15,8 @@ const KernelTable* own_table(std::string_view name) {
 #if defined(__x86_64__)
     if (name == "avx2") return &table_avx2();
     if (name == "avx512") return &table_avx512();
+#elif defined(__aarch64__)
+    if (name == "neon") return &table_neon();
 #endif
     return nullptr;
 }
@@ -129,10 +131,12 @@ TEST(Registry, FastSetsAreComplete) {
     }
 }
 
-#if defined(__x86_64__)
 // Two sets that shared a function by mistake would make "the forced one ran" an empty claim.
 TEST(Registry, NoFunctionBelongsToTwoSets) {
-    const KernelTable* tables[] = {&table_ref(), &table_avx2(), &table_avx512()};
+    std::vector<const KernelTable*> tables;
+    for (const char* name : {"scalar", "avx2", "avx512", "neon"})
+        if (const KernelTable* table = own_table(name)) tables.push_back(table);
+    ASSERT_GE(tables.size(), 1u);
     for (const KernelTable* a : tables)
         for (const KernelTable* b : tables) {
             if (a == b) continue;
@@ -165,6 +169,7 @@ TEST(Registry, NoFunctionBelongsToTwoSets) {
         }
 }
 
+#if defined(__x86_64__)
 // The choice follows the features it is given, not the machine's: nothing of AVX-512 on a CPU without it.
 TEST(Registry, ACpuWithoutAvx512GetsAvx2) {
     CpuFeatures only_avx2;
@@ -280,11 +285,29 @@ TEST(Cpu, AgreesWithTheOperatingSystem) {
 }
 #endif
 
+#if defined(__aarch64__) && defined(__linux__)
+// The kernel's own list of features.
+TEST(Cpu, AgreesWithTheOperatingSystem) {
+    std::ifstream in("/proc/cpuinfo");
+    std::set<std::string> features;
+    for (std::string line; std::getline(in, line) && features.empty();) {
+        if (!line.starts_with("Features")) continue;
+        std::istringstream value(line.substr(std::min(line.size(), line.find(':') + 1)));
+        for (std::string feature; value >> feature;) features.insert(feature);
+    }
+    if (features.empty()) GTEST_SKIP() << "/proc/cpuinfo has no features (an emulator shows its host's)";
+    const CpuFeatures cpu = detect_cpu();
+    EXPECT_EQ(cpu.neon_dotprod, features.contains("asimddp"));
+    EXPECT_FALSE(cpu.avx2 || cpu.avx512);
+}
+#endif
+
 TEST(Cpu, SaysTheSameTwice) {
     const CpuFeatures a = detect_cpu();
     const CpuFeatures b = detect_cpu();
     EXPECT_EQ(a.avx2, b.avx2);
     EXPECT_EQ(a.avx512, b.avx512);
+    EXPECT_EQ(a.neon_dotprod, b.neon_dotprod);
     EXPECT_STREQ(a.name, b.name);
     EXPECT_TRUE(a.avx2 || !a.avx512);
 }

@@ -1,0 +1,17 @@
+#include "kernels/neon/table.h"
+#include "kernels/neon/vec.h"
+#include "kernels/kernel.h"
+#include "kernels/simd/elementwise.h"
+
+namespace tern::kernels::neon {
+
+void fill_elementwise(KernelTable& table) noexcept {
+    table.add = add_rows;
+    table.mul = mul_rows;
+    table.scale = scale_row;
+    table.add_scaled = add_scaled_row;
+    table.silu_mul = silu_mul_rows;
+    table.rope = rope;
+}
+
+}  // namespace tern::kernels::neon

@@ -1,0 +1,15 @@
+// The parts of this instruction set's table, one per source file.
+#pragma once
+
+namespace tern::kernels {
+struct KernelTable;
+namespace neon {
+
+void fill_matmul_float(KernelTable& table) noexcept;
+void fill_quantize(KernelTable& table) noexcept;
+void fill_norm(KernelTable& table) noexcept;
+void fill_elementwise(KernelTable& table) noexcept;
+void fill_attention(KernelTable& table) noexcept;
+
+}  // namespace neon
+}  // namespace tern::kernels
