@@ -162,9 +162,8 @@ struct TileSet {
 };
 extern const TileSet kTiles256Min8;     // eight groups with minimums: Q4_K, Q5_K
 extern const TileSet kTiles256Min16;    // sixteen groups with minimums: Q2_K
-extern const TileSet kTiles256Bias8;    // eight groups, biased: IQ4_XS
-extern const TileSet kTiles256Bias16;   // sixteen groups, biased: Q6_K, Q3_K and those without a packer of their own
-extern const TileSet kTiles256General;  // sixteen groups, biased, with minimums
+extern const TileSet kTiles256Bias8;    // eight groups, biased: IQ4_XS, IQ2_XXS
+extern const TileSet kTiles256Bias16;   // sixteen groups, biased: Q6_K, Q3_K, IQ2_XS
 extern const TileSet kTiles32;
 extern const TileSet kTiles32Min;
 

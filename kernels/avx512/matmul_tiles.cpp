@@ -33,7 +33,6 @@ constexpr TileSet kTiles256Min8 = set_256<8, true, false>();
 constexpr TileSet kTiles256Min16 = set_256<16, true, false>();
 constexpr TileSet kTiles256Bias8 = set_256<8, false, true>();
 constexpr TileSet kTiles256Bias16 = set_256<16, false, true>();
-constexpr TileSet kTiles256General = set_256<16, true, true>();
 constexpr TileSet kTiles32 = set_32<false>();
 constexpr TileSet kTiles32Min = set_32<true>();
 
