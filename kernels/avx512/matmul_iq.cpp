@@ -11,6 +11,12 @@ namespace tern::kernels::avx512 {
 namespace {
 
 TERN_INLINE __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
+// Loaded once: as an operand of every instruction that takes it, it would cross a cache line as often.
+TERN_INLINE __m512i load64_once(const void* p) {
+    __m512i v = load64(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
 TERN_INLINE __m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
 TERN_INLINE int32_t load_i32(const void* p) {
     int32_t v;
@@ -93,7 +99,7 @@ struct IQ2_XXS {
     static constexpr bool kSigned = true;
     static constexpr size_t natural(size_t j) { return natural_qwords(j); }
     TERN_INLINE Bytes load(const uint8_t* p) {
-        const __m512i v = load64(p + 2), signs = signs_of_words(v);
+        const __m512i v = load64_once(p + 2), signs = signs_of_words(v);
         Bytes b;
         TERN_UNROLL
         for (int n = 0; n < 4; ++n) {
@@ -115,7 +121,7 @@ struct IQ2_XS {
     static constexpr bool kSigned = true;
     static constexpr size_t natural(size_t j) { return natural_qwords(j); }
     TERN_INLINE Bytes load(const uint8_t* p) {
-        const __m512i v = load64(p + 2), signs = complete_signs(_mm512_srli_epi16(v, 9));
+        const __m512i v = load64_once(p + 2), signs = complete_signs(_mm512_srli_epi16(v, 9));
         Bytes b;
         TERN_UNROLL
         for (int n = 0; n < 4; ++n) {
@@ -135,19 +141,18 @@ struct IQ2_S {
     static constexpr bool kSigned = true;
     static constexpr size_t natural(size_t j) { return j; }
     TERN_INLINE Bytes load(const uint8_t* p) {
-        // The two high bits of eight groups stand in 16 bits; each lane turns its own to bits 8 and 9.
-        const __m256i turn = _mm256_setr_epi32(8, 6, 4, 2, 0, 30, 28, 26);
+        // The two high bits of 16 groups stand in a dword; each lane turns its own to bits 8 and 9.
+        const __m512i turn = _mm512_setr_epi32(8, 6, 4, 2, 0, 30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10);
         Bytes b;
         TERN_UNROLL
-        for (int v = 0; v < 4; ++v) {
-            const __m256i low = _mm256_cvtepu8_epi32(load8(p + 2 + 8 * v));
-            uint16_t two;
-            memcpy(&two, p + 66 + 2 * v, 2);
-            const __m256i high = _mm256_rolv_epi32(_mm256_set1_epi32(two), turn);
-            b.q[v] = gather8(kIqGrids.iq2_s,
-                             _mm256_ternarylogic_epi32(low, high, _mm256_set1_epi32(0x300), 0xf8));
-            b.negative[v] = load_mask64(p + 34 + 8 * v);
+        for (int h = 0; h < 2; ++h) {
+            const __m512i high = _mm512_rolv_epi32(_mm512_set1_epi32(load_i32(p + 66 + 4 * h)), turn);
+            const __m512i index = or_and(_mm512_cvtepu8_epi32(load16(p + 2 + 16 * h)), high, _mm512_set1_epi32(0x300));
+            b.q[2 * h] = gather8(kIqGrids.iq2_s, _mm512_castsi512_si256(index));
+            b.q[2 * h + 1] = gather8(kIqGrids.iq2_s, _mm512_extracti64x4_epi64(index, 1));
         }
+        TERN_UNROLL
+        for (int v = 0; v < 4; ++v) b.negative[v] = load_mask64(p + 34 + 8 * v);
         return b;
     }
     TERN_INLINE __m256i scales(const uint8_t* p) { return nibble_scales(p + 74); }
@@ -203,7 +208,8 @@ struct IQ3_S {
 
 // 8 * (grid + 1), and 2 more where the shift is positive.
 TERN_INLINE __m512i iq1_bytes(__m512i grid, __mmask8 positive) {
-    const __m512i v = _mm512_slli_epi16(_mm512_add_epi8(grid, bytes(1)), 3);
+    // -1 has the top bit, which makes a zero.
+    const __m512i v = _mm512_shuffle_epi8(_mm512_set1_epi32(0x1008), grid);
     return _mm512_mask_add_epi64(v, positive, v, bytes(2));
 }
 
@@ -278,7 +284,7 @@ struct TQ2_0 {
     static constexpr bool kSigned = false;
     static constexpr size_t natural(size_t j) { return 8 * (j / 16) + j % 8 + 32 * (j / 8 % 2); }
     TERN_INLINE Bytes load(const uint8_t* p) {
-        const __m512i v = load64(p);
+        const __m512i v = load64_once(p);
         Bytes b;
         TERN_UNROLL
         for (int n = 0; n < 4; ++n)
@@ -346,6 +352,7 @@ struct Q8_K {
 
 template <class Format>
 void order(const ActBlock& act, size_t, int8_t* q) {
+    TERN_UNROLL
     for (size_t j = 0; j < 64; ++j) memcpy(q + 4 * j, act.q + 4 * Format::natural(j), 4);
 }
 
