@@ -8,34 +8,44 @@
 namespace tern::kernels::avx2 {
 namespace {
 
+// A constant that stays in a register, or is loaded: compilers make it anew for every vector, with a shuffle each time.
+TERN_INLINE __m256i fixed(__m256i v) {
+    __asm__("" : "+x"(v));
+    return v;
+}
+// What was stored is loaded again, one index at a time: compilers take shuffles instead.
+template <class Array>
+TERN_INLINE void through_memory(Array& a) {
+    __asm__("" : "+m"(a));
+}
 TERN_INLINE __m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
 TERN_INLINE uint32_t load_u16(const void* p) {
     uint16_t v;
     memcpy(&v, p, 2);
     return v;
 }
-// Four entries of eight bytes, eight entries of four.
+// Four entries of eight bytes, eight entries of four. Broadcasts from memory and blends, because every insertion would
+// need the one port that shuffles.
+TERN_INLINE __m256i all4(const int8_t* p) { return _mm256_set1_epi32(static_cast<int>(load_u32(p))); }
+TERN_INLINE __m256i all8(const int8_t* p) { return _mm256_castpd_si256(_mm256_broadcast_sd(reinterpret_cast<const double*>(p))); }
 template <class Index>
 TERN_INLINE __m256i entries(const int8_t (*grid)[8], const Index* index) {
-    const __m128i a = _mm_unpacklo_epi64(load8(grid[index[0]]), load8(grid[index[1]]));
-    const __m128i b = _mm_unpacklo_epi64(load8(grid[index[2]]), load8(grid[index[3]]));
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
-}
-template <class Index>
-TERN_INLINE __m128i entries_half(const int8_t (*grid)[4], const Index* index) {
-    __m128i v = _mm_cvtsi32_si128(static_cast<int>(load_u32(grid[index[0]])));
-    v = _mm_insert_epi32(v, static_cast<int>(load_u32(grid[index[1]])), 1);
-    v = _mm_insert_epi32(v, static_cast<int>(load_u32(grid[index[2]])), 2);
-    return _mm_insert_epi32(v, static_cast<int>(load_u32(grid[index[3]])), 3);
+    const __m128i low = _mm_unpacklo_epi64(load8(grid[index[0]]), load8(grid[index[1]]));
+    const __m256i high = _mm256_blend_epi32(all8(grid[index[2]]), all8(grid[index[3]]), 0xc0);
+    return _mm256_blend_epi32(_mm256_castsi128_si256(low), high, 0xf0);
 }
 template <class Index>
 TERN_INLINE __m256i entries(const int8_t (*grid)[4], const Index* index) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(entries_half(grid, index)), entries_half(grid, index + 4), 1);
+    const __m256i a = _mm256_blend_epi32(all4(grid[index[0]]), all4(grid[index[1]]), 0x02);
+    const __m256i b = _mm256_blend_epi32(all4(grid[index[2]]), all4(grid[index[3]]), 0x08);
+    const __m256i c = _mm256_blend_epi32(all4(grid[index[4]]), all4(grid[index[5]]), 0x20);
+    const __m256i d = _mm256_blend_epi32(all4(grid[index[6]]), all4(grid[index[7]]), 0x80);
+    return _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0c), _mm256_blend_epi32(c, d, 0xc0), 0xf0);
 }
 
 // Eight indices: low bytes from memory; `high` holds the other bits of each lane at `mask` after its own shift.
-TERN_INLINE void store_indices(uint32_t* to, const uint8_t* low, __m256i high, __m256i shift, int mask) {
-    const __m256i bits = _mm256_and_si256(_mm256_srlv_epi32(high, shift), _mm256_set1_epi32(mask));
+TERN_INLINE void store_indices(uint32_t* to, const uint8_t* low, __m256i high, __m256i shift, __m256i mask) {
+    const __m256i bits = _mm256_and_si256(_mm256_srlv_epi32(high, shift), mask);
     store32(to, _mm256_or_si256(_mm256_cvtepu8_epi32(load8(low)), bits));
 }
 
@@ -58,12 +68,17 @@ TERN_INLINE __m256i signs_of_words(__m256i v) {
 }
 
 // 32 magnitudes, negative where the 32 bits say so, plus bias.
-TERN_INLINE void store_signed(uint8_t* to, __m256i magnitudes, const void* signs, int bias) {
-    const __m256i index = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const __m256i bits = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-    const __m256i own = _mm256_and_si256(_mm256_shuffle_epi8(broadcast4(signs), index), bits);
-    const __m256i negative = _mm256_or_si256(_mm256_cmpeq_epi8(own, bits), bytes(1));
-    store32(to, _mm256_add_epi8(_mm256_sign_epi8(magnitudes, negative), bytes(bias)));
+struct Signs {
+    __m256i index, bits, one, bias;
+};
+TERN_INLINE Signs signs_with_bias(int bias) {
+    return {fixed(_mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303)),
+            fixed(_mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u))), fixed(bytes(1)), fixed(bytes(bias))};
+}
+TERN_INLINE void store_signed(uint8_t* to, __m256i magnitudes, const void* signs, const Signs& k) {
+    const __m256i own = _mm256_and_si256(_mm256_shuffle_epi8(broadcast4(signs), k.index), k.bits);
+    const __m256i negative = _mm256_or_si256(_mm256_cmpeq_epi8(own, k.bits), k.one);
+    store32(to, _mm256_add_epi8(_mm256_sign_epi8(magnitudes, negative), k.bias));
 }
 
 // Stored scales to odd integers.
@@ -97,9 +112,11 @@ void unpack_iq2_xxs(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     store_top_scales(out.scale, words);
     alignas(32) uint32_t signs[8];
     store32(signs, signs_of_words(words));
+    through_memory(signs);
+    const Signs k = signs_with_bias(kBiasIQ2);
     TERN_UNROLL
     for (size_t s = 0; s < 8; ++s)
-        store_signed(out.q + 32 * s, entries(kIqGrids.iq2_xxs, p + 2 + 8 * s), signs + s, kBiasIQ2);
+        store_signed(out.q + 32 * s, entries(kIqGrids.iq2_xxs, p + 2 + 8 * s), signs + s, k);
 }
 
 void unpack_iq2_xs(const uint8_t* p, size_t, const FormatOps&, Row& out) {
@@ -112,9 +129,12 @@ void unpack_iq2_xs(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     alignas(32) uint32_t signs[8];
     const __m256i packed = _mm256_packus_epi16(_mm256_srli_epi16(v, 9), _mm256_srli_epi16(w, 9));
     store32(signs, complete_signs(_mm256_permute4x64_epi64(packed, 0xd8)));
+    through_memory(index);
+    through_memory(signs);
+    const Signs k = signs_with_bias(kBiasIQ2);
     TERN_UNROLL
     for (size_t s = 0; s < 8; ++s)
-        store_signed(out.q + 32 * s, entries(kIqGrids.iq2_xs, index + 4 * s), signs + s, kBiasIQ2);
+        store_signed(out.q + 32 * s, entries(kIqGrids.iq2_xs, index + 4 * s), signs + s, k);
 }
 
 // High bits of eight indices: `index` brings the bytes of v to bits 8 and above of the lanes that need them.
@@ -127,14 +147,17 @@ void unpack_iq2_s(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     store_nibble_scales(out.scale, p + 74);
     const __m256i spread = _mm256_inserti128_si256(_mm256_set1_epi32(static_cast<int>(0x80800080u)),
                                                    _mm_set1_epi32(static_cast<int>(0x80800180u)), 1);
-    const __m256i shift = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    const __m256i shift = fixed(_mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+    const __m256i mask = fixed(_mm256_set1_epi32(0x300));
     alignas(32) uint32_t index[32];
     TERN_UNROLL
     for (size_t c = 0; c < 4; ++c)
-        store_indices(index + 8 * c, p + 2 + 8 * c, spread_high(load_u16(p + 66 + 2 * c), spread), shift, 0x300);
+        store_indices(index + 8 * c, p + 2 + 8 * c, spread_high(load_u16(p + 66 + 2 * c), spread), shift, mask);
+    through_memory(index);
+    const Signs k = signs_with_bias(kBiasIQ2);
     TERN_UNROLL
     for (size_t s = 0; s < 8; ++s)
-        store_signed(out.q + 32 * s, entries(kIqGrids.iq2_s, index + 4 * s), p + 34 + 4 * s, kBiasIQ2);
+        store_signed(out.q + 32 * s, entries(kIqGrids.iq2_s, index + 4 * s), p + 34 + 4 * s, k);
 }
 
 void unpack_iq3_xxs(const uint8_t* p, size_t, const FormatOps&, Row& out) {
@@ -143,9 +166,11 @@ void unpack_iq3_xxs(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     store_top_scales(out.scale, words);
     alignas(32) uint32_t signs[8];
     store32(signs, signs_of_words(words));
+    through_memory(signs);
+    const Signs k = signs_with_bias(kBiasIQ3_XXS);
     TERN_UNROLL
     for (size_t s = 0; s < 8; ++s)
-        store_signed(out.q + 32 * s, entries(kIqGrids.iq3_xxs, p + 2 + 8 * s), signs + s, kBiasIQ3_XXS);
+        store_signed(out.q + 32 * s, entries(kIqGrids.iq3_xxs, p + 2 + 8 * s), signs + s, k);
 }
 
 void unpack_iq3_s(const uint8_t* p, size_t, const FormatOps&, Row& out) {
@@ -153,20 +178,24 @@ void unpack_iq3_s(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     const __m128i pairs = _mm_cvtsi32_si128(static_cast<int>(load_u32(p + 106))), low = _mm_set1_epi8(0x0f);
     store_doubled(out.scale, _mm_cvtepu8_epi16(_mm_unpacklo_epi8(_mm_and_si128(pairs, low),
                                                                  _mm_and_si128(_mm_srli_epi16(pairs, 4), low))));
-    const __m256i shift = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i shift = fixed(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), mask = fixed(_mm256_set1_epi32(0x100));
+    // Byte s at bits 8 to 15 of each lane.
+    alignas(32) uint32_t index[64];
     TERN_UNROLL
-    for (size_t s = 0; s < 8; ++s) {
-        alignas(32) uint32_t index[8];
-        store_indices(index, p + 2 + 8 * s, _mm256_set1_epi32(p[66 + s] << 8), shift, 0x100);
-        store_signed(out.q + 32 * s, entries(kIqGrids.iq3_s, index), p + 74 + 4 * s, kBiasIQ3_S);
-    }
+    for (size_t s = 0; s < 8; ++s) store_indices(index + 8 * s, p + 2 + 8 * s, broadcast4(p + 65 + s), shift, mask);
+    through_memory(index);
+    const Signs k = signs_with_bias(kBiasIQ3_S);
+    TERN_UNROLL
+    for (size_t s = 0; s < 8; ++s)
+        store_signed(out.q + 32 * s, entries(kIqGrids.iq3_s, index + 8 * s), p + 74 + 4 * s, k);
 }
 
-// 8 * (grid + 1), and 2 more where the shift is positive.
-TERN_INLINE void store_iq1(uint8_t* to, __m256i grid, __m256i positive) {
-    const __m256i v = _mm256_slli_epi16(_mm256_add_epi8(grid, bytes(1)), 3);
-    store32(to, _mm256_add_epi8(v, _mm256_and_si256(positive, bytes(2))));
+// 8 * (grid + 1), and `more` where the shift is positive.
+TERN_INLINE void store_iq1(uint8_t* to, __m256i grid, __m256i table, __m256i more) {
+    store32(to, _mm256_add_epi8(_mm256_shuffle_epi8(table, grid), more));
 }
+// -1 has the top bit, which makes a zero.
+TERN_INLINE __m256i iq1_table() { return fixed(_mm256_set1_epi32(0x1008)); }
 
 void unpack_iq1_s(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     out.d[0] = half_to_float(p) * 0.125f;
@@ -174,14 +203,21 @@ void unpack_iq1_s(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     store_doubled(out.scale, _mm_and_si128(_mm_srli_epi16(high, 12), _mm_set1_epi16(7)));
     const __m256i spread = _mm256_inserti128_si256(_mm256_set1_epi32(static_cast<int>(0x80010080u)),
                                                    _mm_set1_epi32(static_cast<int>(0x80030280u)), 1);
-    const __m256i shift = _mm256_setr_epi32(0, 3, 6, 9, 0, 3, 6, 9);
+    const __m256i shift = fixed(_mm256_setr_epi32(0, 3, 6, 9, 0, 3, 6, 9));
+    const __m256i mask = fixed(_mm256_set1_epi32(0x700));
     alignas(32) uint32_t index[32];
     TERN_UNROLL
     for (size_t c = 0; c < 4; ++c)
-        store_indices(index + 8 * c, p + 2 + 8 * c, spread_high(load_u32(p + 34 + 4 * c), spread), shift, 0x700);
+        store_indices(index + 8 * c, p + 2 + 8 * c, spread_high(load_u32(p + 34 + 4 * c), spread), shift, mask);
+    through_memory(index);
+    // Two where the top bit of a word is clear, for the 32 elements of its sub-block.
+    alignas(32) uint8_t more[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(more), _mm_andnot_si128(_mm_srai_epi16(high, 15), _mm_set1_epi8(2)));
+    through_memory(more);
+    const __m256i table = iq1_table();
     TERN_UNROLL
     for (size_t s = 0; s < 8; ++s)
-        store_iq1(out.q + 32 * s, entries(kIqGrids.iq1, index + 4 * s), bytes(p[35 + 2 * s] & 0x80 ? 0 : 2));
+        store_iq1(out.q + 32 * s, entries(kIqGrids.iq1, index + 4 * s), table, bytes(more[2 * s]));
 }
 
 void unpack_iq1_m(const uint8_t* p, size_t, const FormatOps&, Row& out) {
@@ -200,20 +236,22 @@ void unpack_iq1_m(const uint8_t* p, size_t, const FormatOps&, Row& out) {
         _mm256_setr_epi32(static_cast<int>(0x80800080u), static_cast<int>(0x80800080u), static_cast<int>(0x80800180u),
                           static_cast<int>(0x80800180u), static_cast<int>(0x80800280u), static_cast<int>(0x80800280u),
                           static_cast<int>(0x80800380u), static_cast<int>(0x80800380u));
-    const __m256i shift = _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4);
+    const __m256i shift = fixed(_mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
+    const __m256i mask = fixed(_mm256_set1_epi32(0x700));
     alignas(32) uint32_t index[32];
     TERN_UNROLL
     for (size_t c = 0; c < 4; ++c)
-        store_indices(index + 8 * c, p + 8 * c, spread_high(load_u32(p + 32 + 4 * c), spread), shift, 0x700);
-    const __m256i halves = _mm256_inserti128_si256(_mm256_setzero_si256(), _mm_set1_epi8(1), 1);
-    const __m256i bits = _mm256_set_epi64x(static_cast<int64_t>(0x8080808080808080u), 0x0808080808080808,
-                                           static_cast<int64_t>(0x8080808080808080u), 0x0808080808080808);
+        store_indices(index + 8 * c, p + 8 * c, spread_high(load_u32(p + 32 + 4 * c), spread), shift, mask);
+    through_memory(index);
+    const __m256i halves = fixed(_mm256_inserti128_si256(_mm256_setzero_si256(), _mm_set1_epi8(1), 1));
+    const __m256i bits = fixed(_mm256_set_epi64x(static_cast<int64_t>(0x8080808080808080u), 0x0808080808080808,
+                                                 static_cast<int64_t>(0x8080808080808080u), 0x0808080808080808));
+    const __m256i table = iq1_table(), two = fixed(bytes(2));
     TERN_UNROLL
     for (size_t s = 0; s < 8; ++s) {
-        const __m256i own = _mm256_shuffle_epi8(
-            _mm256_set1_epi16(static_cast<short>(load_u16(p + 32 + 2 * s))), halves);
+        const __m256i own = _mm256_shuffle_epi8(broadcast4(p + 32 + 2 * s), halves);
         const __m256i positive = _mm256_cmpeq_epi8(_mm256_and_si256(own, bits), _mm256_setzero_si256());
-        store_iq1(out.q + 32 * s, entries(kIqGrids.iq1, index + 4 * s), positive);
+        store_iq1(out.q + 32 * s, entries(kIqGrids.iq1, index + 4 * s), table, _mm256_and_si256(positive, two));
     }
 }
 
@@ -239,20 +277,22 @@ TERN_INLINE __m256i ternary_digit(__m256i v) {
 
 void unpack_tq1_0(const uint8_t* p, size_t, const FormatOps&, Row& out) {
     __m256i a = load32(p);
-    const int last = static_cast<int>(load_u32(p + 48));
-    __m256i b = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(p + 32)), _mm_cvtsi32_si128(last), 1);
+    __m256i b = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(p + 32)),
+                                        _mm_cvtsi32_si128(static_cast<int>(load_u32(p + 48))), 1);
+    __m256i digit[5];
     TERN_UNROLL
     for (int n = 0; n < 5; ++n) {
-        const __m256i digit = ternary_digit(b);
+        digit[n] = ternary_digit(b);
         store32(out.q + 32 * n, ternary_digit(a));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out.q + 160 + 16 * n), _mm256_castsi256_si128(digit));
-        if (n < 4) {
-            const int four = _mm_cvtsi128_si32(_mm256_extracti128_si256(digit, 1));
-            memcpy(out.q + 240 + 4 * n, &four, 4);
-        }
         a = _mm256_add_epi8(a, _mm256_add_epi8(a, a));
         b = _mm256_add_epi8(b, _mm256_add_epi8(b, b));
     }
+    // Stored in the pieces in which they are loaded again; the last is the fifth digits and all of the last four bytes.
+    store32(out.q + 160, _mm256_permute2x128_si256(digit[0], digit[1], 0x20));
+    store32(out.q + 192, _mm256_permute2x128_si256(digit[2], digit[3], 0x20));
+    const __m256i end = _mm256_unpacklo_epi64(_mm256_unpacklo_epi32(digit[0], digit[1]),
+                                              _mm256_unpacklo_epi32(digit[2], digit[3]));
+    store32(out.q + 224, _mm256_blend_epi32(digit[4], end, 0xf0));
     store32(out.scale, _mm256_set1_epi16(1));
     out.d[0] = half_to_float(p + 52);
 }

@@ -1,8 +1,8 @@
 // IQ1, IQ2 and IQ3, TQ1_0, TQ2_0 and Q8_K. One routine per format turns a block into vectors of bytes; the products of
 // few tokens and the packer of panels both start from them. kernels/formats/<format>.h describes the blocks.
 //
-// The codebooks are read by gathers, four of them a block: on the processors measured nothing that loads the entries
-// one by one comes near, and four gathers take no longer than the block takes from memory at half the read bandwidth.
+// The codebooks are read by gathers: 32 entries of eight bytes take 6.0 ns on a Xeon of the Emerald Rapids generation,
+// and 7.5 ns at best when loaded one by one (64 entries of four: 12.0 and 14.7 ns).
 #include "kernels/avx512/matmul_pack.h"
 #include "kernels/avx512/matmul_stream.h"
 #include "kernels/formats/iq_grids.h"
