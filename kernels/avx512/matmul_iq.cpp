@@ -527,7 +527,7 @@ constexpr PanelFormat panel() {
 
 }  // namespace
 
-#define TERN_OWN(name)                                           \
+#define TERN_OWN(name)                                     \
     constexpr StreamFormat kStream##name = stream<name>(); \
     constexpr PanelFormat kPanel##name = panel<name>();
 TERN_OWN(IQ1_S)
