@@ -5,25 +5,6 @@
 namespace tern::kernels::avx2 {
 namespace {
 
-constexpr size_t block_of(DType dtype) {
-    switch (dtype) {
-#define TERN_FORMAT(name, id, block, bytes) \
-    case DType::name: return block;
-#include <tern/formats.def>
-#undef TERN_FORMAT
-    }
-    return 0;
-}
-constexpr size_t bytes_of(DType dtype) {
-    switch (dtype) {
-#define TERN_FORMAT(name, id, block, bytes) \
-    case DType::name: return bytes;
-#include <tern/formats.def>
-#undef TERN_FORMAT
-    }
-    return 0;
-}
-
 size_t scratch_bytes(size_t, size_t tokens) { return panel_scratch_bytes(tokens); }
 
 template <const RowFormat& kRow, const TileSet& kTiles, const FormatOps& kOps>
@@ -33,20 +14,6 @@ void run_own(const MatmulArgs& args) {
     else
         run_panels(kRow, kTiles, kOps, args);
 }
-template <DType kDType, const FormatOps& kOps>
-void run_general(const MatmulArgs& args) {
-    const RowFormat row = general_row(bytes_of(kDType), kOps.has_min);
-    if (args.tokens == 1)
-        run_single(row, kOps, args);
-    else
-        run_panels(row, kOps.has_min ? kTiles256SignedMin : kTiles256Signed, kOps, args);
-}
-
-template <DType kDType, const FormatOps& kOps>
-void set_general(KernelTable& table) {
-    if constexpr (block_of(kDType) == kSuper)
-        table.matmul[static_cast<size_t>(kDType)] = {run_general<kDType, kOps>, scratch_bytes, kPanelRows};
-}
 template <DType kDType, const RowFormat& kRow, const TileSet& kTiles, const FormatOps& kOps>
 void set_own(KernelTable& table) {
     table.matmul[static_cast<size_t>(kDType)] = {run_own<kRow, kTiles, kOps>, scratch_bytes, kPanelRows};
@@ -55,9 +22,6 @@ void set_own(KernelTable& table) {
 }  // namespace
 
 void fill_quantised(KernelTable& table) {
-#define TERN_FORMAT(name, id, block, bytes) set_general<DType::name, kFormatOps_##name>(table);
-#include <tern/formats.def>
-#undef TERN_FORMAT
 #define TERN_OWN(name, tiles) set_own<DType::name, kRow##name, tiles, kFormatOps_##name>(table);
     TERN_OWN(Q4_0, kTiles32Bias8)
     TERN_OWN(Q4_1, kTiles32Min8)
@@ -72,6 +36,16 @@ void fill_quantised(KernelTable& table) {
     TERN_OWN(Q5_K, kTiles256Min4)
     TERN_OWN(Q6_K, kTiles256Bias2)
     TERN_OWN(IQ4_XS, kTiles256Signed)
+    TERN_OWN(IQ1_S, kTiles256Bias4)
+    TERN_OWN(IQ1_M, kTiles256Bias4)
+    TERN_OWN(IQ2_XXS, kTiles256Bias1)
+    TERN_OWN(IQ2_XS, kTiles256Bias1)
+    TERN_OWN(IQ2_S, kTiles256Bias1)
+    TERN_OWN(IQ3_XXS, kTiles256Bias1)
+    TERN_OWN(IQ3_S, kTiles256Bias4)
+    TERN_OWN(TQ1_0, kTiles256Bias4)
+    TERN_OWN(TQ2_0, kTiles256Bias4)
+    TERN_OWN(Q8_K, kTiles256Signed)
 #undef TERN_OWN
 }
 

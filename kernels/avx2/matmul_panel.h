@@ -30,8 +30,8 @@ extern const TileSet kTiles256Min8;     // Q4_K: eight, groups of 32
 extern const TileSet kTiles256Min4;     // Q5_K, Q2_K: four
 extern const TileSet kTiles256Bias4;    // Q3_K
 extern const TileSet kTiles256Bias2;    // Q6_K
+extern const TileSet kTiles256Bias1;    // IQ2_XXS: one
 extern const TileSet kTiles256Signed;   // any int8
-extern const TileSet kTiles256SignedMin;
 extern const TileSet kTiles32Bias8, kTiles32Bias4, kTiles32Min8, kTiles32Min4, kTiles32Signed;
 
 void run_panels(const RowFormat& format, const TileSet& tiles, const FormatOps& ops, const MatmulArgs& args);

@@ -125,16 +125,6 @@ void unpack_iq4_xs(const uint8_t* p, size_t, const FormatOps&, Row& out) {
         store32(out.q + 32 * j, _mm256_shuffle_epi8(iq4_table(), nibbles32(p + 8 + 16 * j)));
 }
 
-void unpack_general(const uint8_t* p, size_t, const FormatOps& ops, Row& out) {
-    UnpackedBlock block;
-    ops.unpack(p, block);
-    memcpy(out.q, block.q, sizeof out.q);
-    memcpy(out.scale, block.scale, sizeof out.scale);
-    memcpy(out.min, block.min, sizeof out.min);
-    out.d[0] = block.d;
-    out.dmin[0] = block.dmin;
-}
-
 // ---- formats of 32 elements --------------------------------------------------------------------------------------
 
 void unpack_q8_0(const uint8_t* p, size_t blocks, const FormatOps&, Row& out) {
@@ -217,9 +207,5 @@ const RowFormat kRowQ4_K = {256, 144, 0, false, true, unpack_q4_k};
 const RowFormat kRowQ5_K = {256, 176, 0, false, true, unpack_q5_k};
 const RowFormat kRowQ6_K = {256, 210, 32, false, false, unpack_q6_k};
 const RowFormat kRowIQ4_XS = {256, 136, 0, true, false, unpack_iq4_xs};
-
-RowFormat general_row(size_t block_bytes, bool has_min) {
-    return {256, block_bytes, 0, true, has_min, unpack_general};
-}
 
 }  // namespace tern::kernels::avx2

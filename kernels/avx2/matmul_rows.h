@@ -26,8 +26,8 @@ struct RowFormat {
 
 extern const RowFormat kRowQ4_0, kRowQ4_1, kRowQ5_0, kRowQ5_1, kRowQ8_0, kRowIQ4_NL, kRowMXFP4, kRowQ2_K, kRowQ3_K,
     kRowQ4_K, kRowQ5_K, kRowQ6_K, kRowIQ4_XS;
-
-// Any other format of 256 elements, through FormatOps::unpack.
-RowFormat general_row(size_t block_bytes, bool has_min);
+// matmul_iq.cpp
+extern const RowFormat kRowIQ1_S, kRowIQ1_M, kRowIQ2_XXS, kRowIQ2_XS, kRowIQ2_S, kRowIQ3_XXS, kRowIQ3_S, kRowTQ1_0,
+    kRowTQ2_0, kRowQ8_K;
 
 }  // namespace tern::kernels::avx2

@@ -15,15 +15,6 @@ constexpr size_t block_of(DType dtype) {
     }
     return 0;
 }
-constexpr size_t bytes_of(DType dtype) {
-    switch (dtype) {
-#define TERN_FORMAT(name, id, block, bytes) \
-    case DType::name: return bytes;
-#include <tern/formats.def>
-#undef TERN_FORMAT
-    }
-    return 0;
-}
 
 template <size_t kBlock>
 size_t scratch_bytes(size_t k, size_t tokens) {
@@ -38,19 +29,6 @@ void run_own(const MatmulArgs& args) {
     else
         run_panels(kPanel, kOps, args);
 }
-template <DType kDType, const FormatOps& kOps>
-void run_general(const MatmulArgs& args) {
-    if (args.tokens <= stream_tokens(general_stream(bytes_of(kDType))))
-        run_stream(general_stream(bytes_of(kDType)), kOps, args);
-    else
-        run_panels(general_panel(bytes_of(kDType), kOps.has_min), kOps, args);
-}
-
-template <DType kDType, const FormatOps& kOps>
-void set_general(KernelTable& table) {
-    if constexpr (block_of(kDType) == kSuper)
-        table.matmul[static_cast<size_t>(kDType)] = {run_general<kDType, kOps>, scratch_bytes<kSuper>, kPanelRows};
-}
 template <DType kDType, const StreamFormat& kStream, const PanelFormat& kPanel, const FormatOps& kOps>
 void set_own(KernelTable& table) {
     table.matmul[static_cast<size_t>(kDType)] = {run_own<kStream, kPanel, kOps>, scratch_bytes<block_of(kDType)>,
@@ -60,9 +38,6 @@ void set_own(KernelTable& table) {
 }  // namespace
 
 void fill_quantised(KernelTable& table) {
-#define TERN_FORMAT(name, id, block, bytes) set_general<DType::name, kFormatOps_##name>(table);
-#include <tern/formats.def>
-#undef TERN_FORMAT
 #define TERN_OWN(name) set_own<DType::name, kStream##name, kPanel##name, kFormatOps_##name>(table);
     TERN_OWN(Q4_0)
     TERN_OWN(Q4_1)
@@ -77,6 +52,16 @@ void fill_quantised(KernelTable& table) {
     TERN_OWN(Q5_K)
     TERN_OWN(Q6_K)
     TERN_OWN(IQ4_XS)
+    TERN_OWN(IQ1_S)
+    TERN_OWN(IQ1_M)
+    TERN_OWN(IQ2_XXS)
+    TERN_OWN(IQ2_XS)
+    TERN_OWN(IQ2_S)
+    TERN_OWN(IQ3_XXS)
+    TERN_OWN(IQ3_S)
+    TERN_OWN(TQ1_0)
+    TERN_OWN(TQ2_0)
+    TERN_OWN(Q8_K)
 #undef TERN_OWN
 }
 

@@ -207,38 +207,6 @@ void pack_iq4_xs(const uint8_t* p, size_t stride, size_t, const FormatOps&, Pane
     }
 }
 
-// Any format of 256 elements, through its definition.
-void pack_general(const uint8_t* p, size_t stride, size_t, const FormatOps& ops, Panel& out) {
-    UnpackedBlock block;
-    alignas(64) uint8_t q[kLanes][kSuper];
-    alignas(64) int16_t scale[kLanes][16];
-    alignas(64) int16_t min[kLanes][16];
-    for (size_t r = 0; r < kLanes; ++r) {
-        ops.unpack(p + r * stride, block);
-        for (size_t i = 0; i < kSuper; i += 64)
-            store(q[r] + i, _mm512_xor_si512(_mm512_load_si512(block.q + i), bytes(0x80)));
-        memcpy(scale[r], block.scale, sizeof scale[r]);
-        memcpy(min[r], block.min, sizeof min[r]);
-        out.d[0][r] = block.d;
-        out.dmin[0][r] = block.dmin;
-    }
-    for (size_t c = 0; c < 16; ++c) {
-        __m512i o[4];
-        load_transposed(q[0] + 16 * c, kSuper, o);
-        for (size_t i = 0; i < 4; ++i) store(out.q[4 * c + i], o[i]);
-    }
-    for (size_t c = 0; c < 2; ++c) {
-        __m512i o[4];
-        load_transposed(reinterpret_cast<const uint8_t*>(scale[0] + 8 * c), sizeof scale[0], o);
-        for (size_t i = 0; i < 4; ++i) {
-            store(out.scale[8 * c + 2 * i], _mm512_srai_epi32(_mm512_slli_epi32(o[i], 16), 16));
-            store(out.scale[8 * c + 2 * i + 1], _mm512_srai_epi32(o[i], 16));
-        }
-        load_transposed(reinterpret_cast<const uint8_t*>(min[0] + 8 * c), sizeof min[0], o);
-        for (size_t i = 0; i < 4; ++i) store(out.min[4 * c + i], o[i]);
-    }
-}
-
 // ---- formats of 32 elements --------------------------------------------------------------------------------------
 
 void pack_q8_0(const uint8_t* p, size_t stride, size_t blocks, const FormatOps&, Panel& out) {
@@ -360,9 +328,5 @@ const PanelFormat kPanelQ4_K = {256, 144, 0, &kTiles256Halves, pack_q4_k};
 const PanelFormat kPanelQ5_K = {256, 176, 0, &kTiles256Min8, pack_q5_k};
 const PanelFormat kPanelQ6_K = {256, 210, 32, &kTiles256Bias16, pack_q6_k};
 const PanelFormat kPanelIQ4_XS = {256, 136, 128, &kTiles256Bias8, pack_iq4_xs};
-
-PanelFormat general_panel(size_t block_bytes, bool has_min) {
-    return {256, block_bytes, 128, has_min ? &kTiles256General : &kTiles256Bias16, pack_general};
-}
 
 }  // namespace tern::kernels::avx512

@@ -7,9 +7,9 @@ namespace tern::kernels::avx512 {
 
 extern const PanelFormat kPanelQ4_0, kPanelQ4_1, kPanelQ5_0, kPanelQ5_1, kPanelQ8_0, kPanelIQ4_NL, kPanelMXFP4,
     kPanelQ2_K, kPanelQ3_K, kPanelQ4_K, kPanelQ5_K, kPanelQ6_K, kPanelIQ4_XS;
-
-// Any other format of 256 elements, through FormatOps::unpack.
-PanelFormat general_panel(size_t block_bytes, bool has_min);
+// matmul_iq.cpp
+extern const PanelFormat kPanelIQ1_S, kPanelIQ1_M, kPanelIQ2_XXS, kPanelIQ2_XS, kPanelIQ2_S, kPanelIQ3_XXS,
+    kPanelIQ3_S, kPanelTQ1_0, kPanelTQ2_0, kPanelQ8_K;
 
 TERN_INLINE __m512 negate(__m512 v) { return _mm512_xor_ps(v, _mm512_set1_ps(-0.0f)); }
 

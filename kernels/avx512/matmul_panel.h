@@ -240,10 +240,9 @@ struct TileSet {
 extern const TileSet kTiles256Halves;   // eight groups with minimums, small sums: Q4_K
 extern const TileSet kTiles256Min8;     // eight groups with minimums: Q5_K
 extern const TileSet kTiles256Applied16Min;  // scales applied, minimums of sixteen groups: Q2_K
-extern const TileSet kTiles256Bias8;    // eight groups, biased: IQ4_XS
-extern const TileSet kTiles256Bias16;   // sixteen groups, biased: Q6_K and those without a packer of their own
+extern const TileSet kTiles256Bias8;    // eight groups, biased: IQ4_XS, IQ2_XXS …
+extern const TileSet kTiles256Bias16;   // sixteen groups, biased: Q6_K, IQ2_XS …
 extern const TileSet kTiles256AppliedBias;  // scales applied, biased: Q3_K
-extern const TileSet kTiles256General;  // sixteen groups, biased, with minimums
 extern const TileSet kTiles32;
 extern const TileSet kTiles32Min;
 

@@ -57,9 +57,9 @@ struct StreamFormat {
 
 extern const StreamFormat kStreamQ4_0, kStreamQ4_1, kStreamQ5_0, kStreamQ5_1, kStreamQ8_0, kStreamIQ4_NL,
     kStreamMXFP4, kStreamQ2_K, kStreamQ3_K, kStreamQ4_K, kStreamQ5_K, kStreamQ6_K, kStreamIQ4_XS;
-
-// Any other format of 256 elements, through FormatOps::unpack.
-StreamFormat general_stream(size_t block_bytes);
+// matmul_iq.cpp
+extern const StreamFormat kStreamIQ1_S, kStreamIQ1_M, kStreamIQ2_XXS, kStreamIQ2_XS, kStreamIQ2_S, kStreamIQ3_XXS,
+    kStreamIQ3_S, kStreamTQ1_0, kStreamTQ2_0, kStreamQ8_K;
 
 // How many tokens a format serves.
 constexpr size_t stream_tokens(const StreamFormat& format) {

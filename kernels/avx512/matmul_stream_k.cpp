@@ -335,61 +335,6 @@ void group_iq4_xs(const uint8_t* w, const StreamInput* x, size_t s, const Stream
     }
 }
 
-// ---- every other format ------------------------------------------------------------------------------------------
-
-template <int kTokens>
-void group_general(const uint8_t* w, const StreamInput* x, size_t s, const StreamFormat& format, const FormatOps& ops,
-                   const StreamOutput* out) {
-    // The scales are per 16 elements, which is one lane of 128 bits.
-    __m512i spread[4];
-    TERN_UNROLL
-    for (int v = 0; v < 4; ++v) {
-        const int g = 4 * v;
-        spread[v] = _mm512_setr_epi32(g, g, g, g, g + 1, g + 1, g + 1, g + 1, g + 2, g + 2, g + 2, g + 2, g + 3,
-                                      g + 3, g + 3, g + 3);
-    }
-    alignas(64) float d[kLanes], dmin[kLanes];
-    alignas(64) int32_t m[kTokens][kLanes];
-    Sums<kTokens> sums;
-    UnpackedBlock block;
-    for (size_t i = 0; i < kLanes; ++i) {
-        prefetch_share<64, 1>(w + i * format.block_bytes, 0);
-        ops.unpack(w + i * format.block_bytes, block);
-        d[i] = block.d;
-        dmin[i] = block.dmin;
-        const __m512i scale = _mm512_cvtepi16_epi32(load32(block.scale));
-        const __m256i min = load32(block.min);
-        TERN_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const int8_t* a = x[t].q + (s + i) * kSuper;
-            alignas(32) int16_t sum16[16];
-            for (size_t j = 0; j < 8; ++j) memcpy(sum16 + 2 * j, x[t].sums + j * x[t].length + s + i, 4);
-            const __m256i sum = load32(sum16);
-            // The bias of the quants made unsigned: 128 * sum of the activations * scale.
-            const __m512i wide = _mm512_cvtepi16_epi32(sum);
-            __m512i total = _mm512_mullo_epi32(_mm512_mullo_epi32(wide, _mm512_set1_epi32(-128)), scale);
-            TERN_UNROLL
-            for (int v = 0; v < 4; ++v) {
-                const __m512i q = _mm512_xor_si512(_mm512_load_si512(block.q + 64 * v), bytes(0x80));
-                const __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, load64(a + 64 * v));
-                total = _mm512_add_epi32(
-                    total, _mm512_mullo_epi32(dot, _mm512_permutexvar_epi32(spread[v], scale)));
-            }
-            _mm512_store_si512(&sums.v[t][i], total);
-            const __m256i product = _mm256_madd_epi16(min, sum);
-            m[t][i] = _mm512_reduce_add_epi32(_mm512_zextsi256_si512(product));
-        }
-    }
-    TERN_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-        const __m512i sum = reduce16(sums.v[t]);
-        if (ops.has_min)
-            store_with_min(out[t].u, _mm512_load_ps(d), _mm512_load_ps(dmin), sum, _mm512_load_si512(m[t]));
-        else
-            store_plain(out[t].u, _mm512_load_ps(d), sum);
-    }
-}
-
 }  // namespace
 
 const StreamFormat kStreamQ4_K = {256, 144, 8, false, order_q4_k, {group_k<1, false>, group_k<2, false>, group_k<3, false>, group_k<4, false>}};
@@ -398,9 +343,5 @@ const StreamFormat kStreamQ6_K = {256, 210, 16, false, order_natural, {group_q6_
 const StreamFormat kStreamQ2_K = {256, 84, 16, false, order_q2_k, {group_q2_k<1>, group_q2_k<2>, group_q2_k<3>, group_q2_k<4>}};
 const StreamFormat kStreamQ3_K = {256, 110, 16, false, order_q2_k, {group_q3_k<1>, group_q3_k<2>, group_q3_k<3>, group_q3_k<4>}};
 const StreamFormat kStreamIQ4_XS = {256, 136, 8, false, order_iq4_xs, {group_iq4_xs<1>, group_iq4_xs<2>, group_iq4_xs<3>, group_iq4_xs<4>}};
-
-StreamFormat general_stream(size_t block_bytes) {
-    return {256, block_bytes, 16, false, order_natural, {group_general<1>, group_general<2>, group_general<3>, group_general<4>}};
-}
 
 }  // namespace tern::kernels::avx512

@@ -49,7 +49,6 @@ constexpr TileSet kTiles256Applied16Min = set_256<16, true, false, Scaling::appl
 constexpr TileSet kTiles256Bias8 = set_256<8, false, true>();
 constexpr TileSet kTiles256Bias16 = set_256<16, false, true>();
 constexpr TileSet kTiles256AppliedBias = set_256<16, false, true, Scaling::applied>();
-constexpr TileSet kTiles256General = set_256<16, true, true>();
 constexpr TileSet kTiles32 = set_32<false>();
 constexpr TileSet kTiles32Min = set_32<true>();
 
