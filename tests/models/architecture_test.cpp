@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <random>
 #include <sstream>
 
 #include "kernels/registry.h"
@@ -34,6 +35,36 @@ std::vector<float> logits(const Runtime& runtime, const gguf::File& file, std::s
     return all;
 }
 
+// The logits of a sequence that shares its steps with two others, all in pieces of random sizes.
+std::vector<float> logits_in_company(const Runtime& runtime, const gguf::File& file, std::span<const TokenId> tokens,
+                                     unsigned seed) {
+    Session session(Model::load(runtime, std::filesystem::path(file.name())),
+                    {.context = 256, .sequences = 3, .kv_type = KvType::f32, .batch = 64});
+    std::mt19937 random(seed);
+    // The others read the tokens backwards.
+    const std::vector<TokenId> backwards(tokens.rbegin(), tokens.rend());
+    std::vector<float> all;
+    std::size_t done[3] = {};
+    while (done[0] < tokens.size()) {
+        std::vector<Append> items;
+        std::size_t count[3] = {};
+        for (const std::uint32_t sequence : {1u, 0u, 2u}) {
+            const std::size_t most = std::min<std::size_t>(tokens.size() - done[sequence], random() % 2 ? 3 : 40);
+            count[sequence] = sequence == 0 ? 1 + random() % most : random() % (most + 1);
+            if (count[sequence] == 0) continue;
+            const std::span<const TokenId> from = sequence == 0 ? tokens : std::span<const TokenId>(backwards);
+            items.push_back(
+                {.sequence = sequence, .tokens = from.subspan(done[sequence], count[sequence]), .all_logits = true});
+            done[sequence] += count[sequence];
+        }
+        const auto rows = session.eval(items);
+        const std::size_t width = rows.size() / (count[0] + count[1] + count[2]);
+        const auto own = rows.subspan(count[1] * width, count[0] * width);
+        all.insert(all.end(), own.begin(), own.end());
+    }
+    return all;
+}
+
 class Golden : public testing::TestWithParam<const char*> {};
 
 TEST_P(Golden, EqualsThePeerOnEveryPath) {
@@ -52,7 +83,7 @@ TEST_P(Golden, EqualsThePeerOnEveryPath) {
     const kernels::IsaList isas = kernels::isas(kernels::detect_cpu());
     for (std::size_t i = 0; i < isas.count; ++i) {
         if (!isas.items[i].usable) continue;
-        for (const unsigned threads : {1u, 4u}) {
+        for (const unsigned threads : {1u, 2u, 3u, 5u}) {
             const Runtime runtime({.threads = threads, .isa = isas.items[i].name});
             for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, tokens.size()}) {
                 const std::vector<float> other = logits(runtime, file, tokens, chunk);
@@ -60,6 +91,10 @@ TEST_P(Golden, EqualsThePeerOnEveryPath) {
                 EXPECT_EQ(std::memcmp(other.data(), first.data(), first.size() * sizeof(float)), 0)
                     << isas.items[i].name << ", " << threads << " threads, chunks of " << chunk;
             }
+            const std::vector<float> mixed = logits_in_company(runtime, file, tokens, threads);
+            ASSERT_EQ(mixed.size(), first.size());
+            EXPECT_EQ(std::memcmp(mixed.data(), first.data(), first.size() * sizeof(float)), 0)
+                << isas.items[i].name << ", " << threads << " threads, in company";
         }
     }
 }
