@@ -8,4 +8,5 @@ function(tern_isa name processors)
 endfunction()
 
 tern_isa(avx2 "x86_64|AMD64" -mavx2 -mfma -mf16c)
+tern_isa(avxvnni "x86_64|AMD64" -mavx2 -mfma -mf16c -mavxvnni)
 tern_isa(avx512 "x86_64|AMD64" -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mprefer-vector-width=512)
