@@ -28,6 +28,12 @@ static constexpr int kSignedBias = 0;
 TERN_INLINE __m256i add_signed_bytes(__m256i acc, __m256i q, __m256i a) {
     return add_pairs(acc, _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q)), _mm256_set1_epi16(1));
 }
+// A pair of int16 scales: the first for the lower 128 bits, the second for the upper.
+TERN_INLINE __m256i spread_wide_pair(const int32_t* pair) {
+    const __m256i index = _mm256_setr_epi32(0x01000100, 0x01000100, 0x01000100, 0x01000100, 0x03020302, 0x03020302,
+                                            0x03020302, 0x03020302);
+    return _mm256_shuffle_epi8(_mm256_set1_epi32(*pair), index);
+}
 // acc + scale * (the products of q0 and a0, and of q1 and a1), minus the same bias; int16 scales.
 TERN_INLINE __m256i add_scaled_signed(__m256i acc, __m256i q0, __m256i a0, __m256i q1, __m256i a1, __m256i scale) {
     acc = add_pairs(acc, _mm256_maddubs_epi16(_mm256_abs_epi8(q0), _mm256_sign_epi8(a0, q0)), scale);

@@ -7,16 +7,15 @@
 namespace tern::kernels {
 namespace {
 
-constexpr size_t kStreamTokens = 2;  // more are faster through panels
+constexpr size_t kStreamTokens = 8;  // more are faster through panels
 
 template <class Stream, PanelKind kKind, const RowFormat& kRow, const FormatOps& kOps>
 void run_own(const MatmulArgs& args) {
     static_assert(Stream::kBlock == kRow.block && Stream::kBytes == kRow.block_bytes && kRow.block == kKind.block);
-    switch (args.tokens) {
-    case 1: return run_stream<Stream, 1>(args);
-    case 2: return run_stream<Stream, 2>(args);
-    default: return run_panels<kKind>(kRow, kOps, args);
-    }
+    if (args.tokens <= kStreamTokens)
+        run_stream<Stream, kStreamTokens>(args);
+    else
+        run_panels<kKind>(kRow, kOps, args);
 }
 template <class Stream>
 size_t own_scratch_bytes(size_t k, size_t tokens) {

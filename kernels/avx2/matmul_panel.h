@@ -45,42 +45,31 @@ struct alignas(32) Panel {
 
 // ---- packing ---------------------------------------------------------------------------------------------------------
 
-// Dword i of row r to dword r of out[i].
-TERN_INLINE void transpose8(const __m256i v[8], __m256i out[8]) {
-    __m256i a[8], b[8];
+// The 32 bytes at `first`, a place of the first of eight Rows, and at the same place of the others, transposed: dword i of row r is dword r of
+// out[i].
+TERN_INLINE void load_rows(const void* first, __m256i out[8]) {
+    const uint8_t* p = static_cast<const uint8_t*>(first);
     TERN_UNROLL
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
-        a[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
+    for (size_t half = 0; half < 2; ++half) {
+        __m256i z[4];
+        TERN_UNROLL
+        for (size_t i = 0; i < 4; ++i)
+            z[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(p + i * sizeof(Row) + 16 * half)),
+                                           load16(p + (4 + i) * sizeof(Row) + 16 * half), 1);
+        const __m256i a = _mm256_unpacklo_epi32(z[0], z[1]), b = _mm256_unpackhi_epi32(z[0], z[1]);
+        const __m256i c = _mm256_unpacklo_epi32(z[2], z[3]), d = _mm256_unpackhi_epi32(z[2], z[3]);
+        out[4 * half] = _mm256_unpacklo_epi64(a, c);
+        out[4 * half + 1] = _mm256_unpackhi_epi64(a, c);
+        out[4 * half + 2] = _mm256_unpacklo_epi64(b, d);
+        out[4 * half + 3] = _mm256_unpackhi_epi64(b, d);
     }
-    TERN_UNROLL
-    for (int i = 0; i < 8; i += 4) {
-        b[i] = _mm256_unpacklo_epi64(a[i], a[i + 2]);
-        b[i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 2]);
-        b[i + 2] = _mm256_unpacklo_epi64(a[i + 1], a[i + 3]);
-        b[i + 3] = _mm256_unpackhi_epi64(a[i + 1], a[i + 3]);
-    }
-    TERN_UNROLL
-    for (int i = 0; i < 4; ++i) {
-        out[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
-        out[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
-    }
-}
-
-// The 32 bytes at `first` of rows[0] and at the same place of the others, transposed.
-TERN_INLINE void load_rows(const Row* rows, const void* first, __m256i out[8]) {
-    const ptrdiff_t offset = static_cast<const uint8_t*>(first) - reinterpret_cast<const uint8_t*>(rows);
-    __m256i v[8];
-    TERN_UNROLL
-    for (int r = 0; r < kVectorRows; ++r) v[r] = load32(reinterpret_cast<const uint8_t*>(rows + r) + offset);
-    transpose8(v, out);
 }
 
 template <PanelKind kKind>
 static void pack(const Row* rows, size_t blocks, Panel& out) {
     __m256i t[8];
     if constexpr (kKind.block == 256) {
-        load_rows(rows, rows->scale, t);
+        load_rows(rows->scale, t);
         TERN_UNROLL
         for (int i = 0; i < 8; ++i) {
             if constexpr (kKind.groups == 16) {
@@ -92,7 +81,7 @@ static void pack(const Row* rows, size_t blocks, Panel& out) {
             if constexpr (bias_of(kKind) != 0 && !starts_partials(kKind)) store32(out.scale_pair[i], t[i]);
         }
         if constexpr (kKind.has_min) {
-            load_rows(rows, rows->min, t);
+            load_rows(rows->min, t);
             TERN_UNROLL
             for (int i = 0; i < kKind.groups / 2; ++i)
                 store32(out.min_pair[i],
@@ -103,7 +92,7 @@ static void pack(const Row* rows, size_t blocks, Panel& out) {
     const int chunks = kKind.block == 256 ? 8 : static_cast<int>(blocks);
     TERN_NO_UNROLL
     for (int c = 0; c < chunks; ++c) {
-        load_rows(rows, rows->q + 32 * c, t);
+        load_rows(rows->q + 32 * c, t);
         if constexpr (uses_flips(kKind)) {
             if constexpr (kKind.block == 32) start = _mm256_setzero_si256();
             TERN_UNROLL
@@ -140,11 +129,11 @@ static void pack(const Row* rows, size_t blocks, Panel& out) {
             if constexpr (kKind.has_min) dmin[r] = rows[r].dmin[0];
         }
     } else {
-        load_rows(rows, rows->d, t);
+        load_rows(rows->d, t);
         TERN_UNROLL
         for (int i = 0; i < 8; ++i) store32(out.d[i], t[i]);
         if constexpr (kKind.has_min) {
-            load_rows(rows, rows->dmin, t);
+            load_rows(rows->dmin, t);
             TERN_UNROLL
             for (int i = 0; i < 8; ++i) store32(out.dmin[i], t[i]);
         }

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kGroupBlocks = 8;
 constexpr size_t kMaxBlockBytes = 292;  // the largest block of 256 elements (Q8_K)
-constexpr size_t kMaxStreamTokens = 3;
+constexpr size_t kPassTokens = 4;  // that one pass over a group takes
 // Bytes ahead of the reads, into the second-level cache: nearer ones come late on fast memory, farther ones cost
 // page walks.
 constexpr size_t kPrefetchDistance = 8192;
@@ -60,7 +60,7 @@ TERN_INLINE float fused(float a, float b, float c) {
 
 // acc = fma(...) over the blocks of eight rows, in order; the eight chains hide each other's latency.
 template <class Format>
-inline void chain(const StreamInput& x, const StreamOutput& o, size_t blocks, float acc[8]) {
+void chain(const StreamInput& x, const StreamOutput& o, size_t blocks, float acc[8]) {
     float a[8] = {};
     for (size_t i = 0; i < blocks; ++i) {
         if constexpr (Format::kBlock == 256) {
@@ -80,18 +80,20 @@ inline void chain(const StreamInput& x, const StreamOutput& o, size_t blocks, fl
 }
 
 template <class Format>
-inline size_t stream_scratch_bytes(size_t k, size_t tokens) {
+size_t stream_scratch_bytes(size_t k, size_t tokens) {
     return StreamLayout<Format>(k / Format::kBlock).total() * tokens;
 }
 
-template <class Format, int kTokens>
+// At most kMostTokens tokens, kPassTokens of them at a time: eight blocks stay in the first-level cache meanwhile.
+template <class Format, size_t kMostTokens>
 void run_stream(const MatmulArgs& args) {
+    const size_t tokens = args.tokens;
     constexpr size_t kBytes = Format::kBytes;
     const size_t blocks = args.k / Format::kBlock;
     const StreamLayout<Format> layout(blocks);
-    StreamInput x[kTokens];
-    StreamOutput out[kTokens];
-    for (size_t t = 0; t < kTokens; ++t) {
+    StreamInput x[kMostTokens];
+    StreamOutput out[kMostTokens];
+    for (size_t t = 0; t < tokens; ++t) {
         uint8_t* p = static_cast<uint8_t*>(args.scratch) + t * layout.total();
         x[t] = {reinterpret_cast<int8_t*>(p), reinterpret_cast<int32_t*>(p + layout.q),
                 reinterpret_cast<float*>(p + layout.q + layout.sums), layout.length};
@@ -114,10 +116,17 @@ void run_stream(const MatmulArgs& args) {
             memset(copy + n * kBytes, 0, (kGroupBlocks - n) * kBytes);
             w = copy;
         }
-        StreamOutput o[kTokens];
-        for (size_t t = 0; t < kTokens; ++t)
+        StreamOutput o[kMostTokens];
+        for (size_t t = 0; t < tokens; ++t)
             o[t] = {out[t].u + column, out[t].scale + column, out[t].offset + column};
-        Format::template group<kTokens>(w, x, s, o);
+        for (size_t t = 0; t < tokens; t += kPassTokens) {
+            switch (tokens - t) {
+            case 1: Format::template group<1>(w, x + t, s, o + t); break;
+            case 2: Format::template group<2>(w, x + t, s, o + t); break;
+            case 3: Format::template group<3>(w, x + t, s, o + t); break;
+            default: Format::template group<4>(w, x + t, s, o + t); break;
+            }
+        }
     };
     const uint8_t* w = static_cast<const uint8_t*>(args.w);
     const bool contiguous = args.w_row_bytes == blocks * kBytes;
@@ -137,7 +146,7 @@ void run_stream(const MatmulArgs& args) {
                 for (size_t b = 0; b < blocks; b += kGroupBlocks)
                     step(w + r * args.w_row_bytes + b * kBytes, min_size(kGroupBlocks, blocks - b), b, r * blocks + b);
         }
-        for (size_t t = 0; t < kTokens; ++t) {
+        for (size_t t = 0; t < tokens; ++t) {
             float acc[8];
             chain<Format>(x[t], out[t], blocks, acc);
             memcpy(args.out + t * args.out_stride + row, acc, rows * sizeof(float));

@@ -39,21 +39,21 @@ TERN_INLINE void store_with_min(float* u, __m256 d, __m256 dmin, __m256i sum, __
 template <int kTokens, class Scale>
 TERN_INLINE void multiply(const __m256i q[8], Scale scale, const StreamInput* x, size_t block, size_t i,
                           Sums<kTokens>& sums) {
-    __m256i even[kTokens], odd[kTokens];
+    constexpr int kChains = kTokens < 3 ? 2 : 1;  // the tokens hide the latency, or two sums each
+    __m256i sum[kTokens][kChains];
     TERN_UNROLL
-    for (int v = 0; v < 8; v += 2) {
-        const __m256i a = scale(v), b = scale(v + 1);
+    for (int v = 0; v < 8; ++v) {
+        const __m256i s = scale(v);
         TERN_UNROLL
         for (int t = 0; t < kTokens; ++t) {
-            const int8_t* act = x[t].q + block * kSuper + 32 * v;
-            const __m256i p = _mm256_maddubs_epi16(q[v], load32(act));
-            const __m256i r = _mm256_maddubs_epi16(q[v + 1], load32(act + 32));
-            even[t] = v ? add_pairs(even[t], p, a) : _mm256_madd_epi16(p, a);
-            odd[t] = v ? add_pairs(odd[t], r, b) : _mm256_madd_epi16(r, b);
+            const __m256i p = _mm256_maddubs_epi16(q[v], load32(x[t].q + block * kSuper + 32 * v));
+            __m256i& to = sum[t][v % kChains];
+            to = v < kChains ? _mm256_madd_epi16(p, s) : add_pairs(to, p, s);
         }
     }
     TERN_UNROLL
-    for (int t = 0; t < kTokens; ++t) sums.v[t][i] = _mm256_add_epi32(even[t], odd[t]);
+    for (int t = 0; t < kTokens; ++t)
+        sums.v[t][i] = kChains == 2 ? _mm256_add_epi32(sum[t][0], sum[t][kChains - 1]) : sum[t][0];
 }
 
 // A pair of int16 scales: the first for the lower 128 bits, the second for the upper.
@@ -295,7 +295,7 @@ struct StreamIQ4_XS {
                 const __m256i packed = load32(p + 8 + 32 * v);
                 const __m256i a = _mm256_shuffle_epi8(table, low_nibbles(packed));
                 const __m256i b = _mm256_shuffle_epi8(table, high_nibbles(packed));
-                const __m256i scale = spread_pair(&scales[v][i]);
+                const __m256i scale = spread_wide_pair(&scales[v][i]);
                 TERN_UNROLL
                 for (int t = 0; t < kTokens; ++t) {
                     const int8_t* act = x[t].q + (s + i) * kSuper + 64 * v;
