@@ -46,7 +46,9 @@ TERN_INLINE __m256i add_scaled_signed(__m256i acc, __m256i q0, __m256i a0, __m25
 static constexpr bool kWidePartials = false;
 TERN_INLINE __m256i partial_first(__m256i u, __m256i a) { return _mm256_maddubs_epi16(u, a); }
 TERN_INLINE __m256i partial_add(__m256i p, __m256i u, __m256i a) {
-    return _mm256_add_epi16(p, _mm256_maddubs_epi16(u, a));
+    p = _mm256_add_epi16(p, _mm256_maddubs_epi16(u, a));
+    asm("" : "+x"(p));  // else GCC makes a tree of the additions, whose leaves do not fit in the registers
+    return p;
 }
 TERN_INLINE __m256i add_partial(__m256i sum, __m256i p) { return add_pairs(sum, p, _mm256_set1_epi16(1)); }
 TERN_INLINE __m256i add_scaled_partial(__m256i sum, __m256i p, __m256i scale) { return add_pairs(sum, p, scale); }

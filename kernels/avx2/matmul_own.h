@@ -7,19 +7,21 @@
 namespace tern::kernels {
 namespace {
 
-constexpr size_t kStreamTokens = 8;  // more are faster through panels
-
 template <class Stream, PanelKind kKind, const RowFormat& kRow, const FormatOps& kOps>
 void run_own(const MatmulArgs& args) {
     static_assert(Stream::kBlock == kRow.block && Stream::kBytes == kRow.block_bytes && kRow.block == kKind.block);
-    if (args.tokens <= kStreamTokens)
-        run_stream<Stream, kStreamTokens>(args);
-    else
+    switch (args.tokens) {
+    case 1: return run_stream<Stream, 1>(args);
+    case 2: return run_stream<Stream, 2>(args);
+    default:
+        if constexpr (Stream::kStreamTokens > 2)
+            if (args.tokens <= Stream::kStreamTokens) return run_stream<Stream, 0>(args);
         run_panels<kKind>(kRow, kOps, args);
+    }
 }
 template <class Stream>
 size_t own_scratch_bytes(size_t k, size_t tokens) {
-    return tokens <= kStreamTokens ? stream_scratch_bytes<Stream>(k, tokens) : panel_scratch_bytes(tokens);
+    return tokens <= Stream::kStreamTokens ? stream_scratch_bytes<Stream>(k, tokens) : panel_scratch_bytes(tokens);
 }
 
 template <DType kDType, class Stream, PanelKind kKind, const RowFormat& kRow, const FormatOps& kOps>

@@ -6,6 +6,7 @@
 // A stream format is a struct of
 //   kBlock, kBytes   elements and bytes of a block
 //   kSums            dwords of sums of activations per block, see StreamInput
+//   kStreamTokens    the most tokens: more are faster through panels
 //   kMin32           a format of 32 elements with minimums
 //   order(act, part, input, s)  writes the elements and sums of block `part` of an ActBlock as block s of the input
 //   group<kTokens>(w, x, s, out)  eight blocks from `w` for kTokens tokens, whose blocks begin at s
@@ -84,10 +85,12 @@ size_t stream_scratch_bytes(size_t k, size_t tokens) {
     return StreamLayout<Format>(k / Format::kBlock).total() * tokens;
 }
 
-// At most kMostTokens tokens, kPassTokens of them at a time: eight blocks stay in the first-level cache meanwhile.
-template <class Format, size_t kMostTokens>
+// kTokens tokens; 0: any number up to kMostTokens, kPassTokens of them at a time, while eight blocks stay in the
+// first-level cache.
+template <class Format, int kTokens>
 void run_stream(const MatmulArgs& args) {
-    const size_t tokens = args.tokens;
+    constexpr size_t kMostTokens = kTokens ? kTokens : Format::kStreamTokens;
+    const size_t tokens = kTokens ? kTokens : args.tokens;
     constexpr size_t kBytes = Format::kBytes;
     const size_t blocks = args.k / Format::kBlock;
     const StreamLayout<Format> layout(blocks);
@@ -119,12 +122,16 @@ void run_stream(const MatmulArgs& args) {
         StreamOutput o[kMostTokens];
         for (size_t t = 0; t < tokens; ++t)
             o[t] = {out[t].u + column, out[t].scale + column, out[t].offset + column};
-        for (size_t t = 0; t < tokens; t += kPassTokens) {
-            switch (tokens - t) {
-            case 1: Format::template group<1>(w, x + t, s, o + t); break;
-            case 2: Format::template group<2>(w, x + t, s, o + t); break;
-            case 3: Format::template group<3>(w, x + t, s, o + t); break;
-            default: Format::template group<4>(w, x + t, s, o + t); break;
+        if constexpr (kTokens != 0) {
+            Format::template group<kTokens>(w, x, s, o);
+        } else {
+            for (size_t t = 0; t < tokens; t += kPassTokens) {
+                switch (tokens - t) {
+                case 1: Format::template group<1>(w, x + t, s, o + t); break;
+                case 2: Format::template group<2>(w, x + t, s, o + t); break;
+                case 3: Format::template group<3>(w, x + t, s, o + t); break;
+                default: Format::template group<4>(w, x + t, s, o + t); break;
+                }
             }
         }
     };

@@ -67,11 +67,12 @@ TERN_INLINE __m256i spread_pair(const int32_t* pair) {
 template <bool kFive>
 struct StreamQ45K {
     static constexpr size_t kBlock = 256, kBytes = kFive ? 176 : 144, kSums = 4;
+    static constexpr size_t kStreamTokens = 8;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<8>(act, x, s); }
 
     template <int kTokens>
-    TERN_INLINE void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
+    static void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
         // Header: d, dmin, 12 bytes of packed 6-bit scales and minimums. Byte j % 4 of lane i of scale[j / 4] is the
         // scale of group j of block i; likewise min.
         __m256i h[4], scale[2], min[2];
@@ -119,11 +120,12 @@ using StreamQ5_K = StreamQ45K<true>;
 // ---- Q6_K, Q3_K, Q2_K: sixteen scales --------------------------------------------------------------------------------
 struct StreamQ6_K {
     static constexpr size_t kBlock = 256, kBytes = 210, kSums = 8;
+    static constexpr size_t kStreamTokens = 8;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<16>(act, x, s); }
 
     template <int kTokens>
-    TERN_INLINE void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
+    static void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
         const __m256i k30 = bytes(0x30);
         Sums<kTokens> sums;
         __m256i t4[4], pairs[8];
@@ -162,11 +164,12 @@ struct StreamQ6_K {
 
 struct StreamQ3_K {
     static constexpr size_t kBlock = 256, kBytes = 110, kSums = 8;
+    static constexpr size_t kStreamTokens = 8;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<16>(act, x, s); }
 
     template <int kTokens>
-    TERN_INLINE void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
+    static void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
         const __m256i k3 = bytes(3), low = bytes(0x0f), k30 = bytes(0x30);
         // Bytes 94 to 109 are the end of the low bits, 12 bytes of 6-bit scales, d.
         __m256i t4[4], packed[3], scale[4], pairs[8];
@@ -214,11 +217,12 @@ struct StreamQ3_K {
 
 struct StreamQ2_K {
     static constexpr size_t kBlock = 256, kBytes = 84, kSums = 8;
+    static constexpr size_t kStreamTokens = 8;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<16>(act, x, s); }
 
     template <int kTokens>
-    TERN_INLINE void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
+    static void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
         const __m256i k3 = bytes(3), low = bytes(0x0f);
         __m256i header[4], mins[8];
         load_transposed(w, kBytes, header);
@@ -254,6 +258,7 @@ struct StreamQ2_K {
 // ---- IQ4_XS ----------------------------------------------------------------------------------------------------------
 struct StreamIQ4_XS {
     static constexpr size_t kBlock = 256, kBytes = 136, kSums = kSignedBias != 0 ? 4 : 0;
+    static constexpr size_t kStreamTokens = 8;
     static constexpr bool kMin32 = false;
     // The low halves of 32 packed bytes are the first 16 elements of two groups, the high halves the others.
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) {
@@ -265,7 +270,7 @@ struct StreamIQ4_XS {
     }
 
     template <int kTokens>
-    TERN_INLINE void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
+    static void group(const uint8_t* w, const StreamInput* x, size_t s, const StreamOutput* out) {
         const __m256i table = iq4_table(), fifteen = _mm256_set1_epi32(15), three = _mm256_set1_epi32(3);
         __m256i t4[4], pairs[4];
         load_transposed(w, kBytes, t4);  // d and the high bits of the scales, their low bits
