@@ -27,10 +27,14 @@ struct PanelKind {
 // sum |q| * (x ^ flip) + sum of the |q| < 0 = sum q * x. With wide partial sums it is simply biased.
 static constexpr bool uses_flips(PanelKind k) { return k.is_signed && !kWidePartials; }
 static constexpr int bias_of(PanelKind k) { return k.is_signed ? kSignedBias : k.bias; }
-// Partial sums start from -bias * sum of the activations; else the sum does.
+// Partial sums start from -bias * sum of the activations; else the sum does. In blocks of 32 it has kFloatBits, too.
 static constexpr bool starts_partials(PanelKind k) {
-    return bias_of(k) != 0 && (kWidePartials || (k.block == 256 && k.bias_fits));
+    return k.block == 32 ? kWidePartials : bias_of(k) != 0 && (kWidePartials || k.bias_fits);
 }
+// The bits of 1.5 * 2^23: an integer n of less than 22 bits added to them gives the bits of 1.5 * 2^23 + n, so a
+// subtraction, for which more ports are free, converts it.
+static constexpr int32_t kFloatBits = 0x4b400000;
+static constexpr float kFloatBase = 0x1.8p+23f;
 
 struct alignas(32) Panel {
     uint8_t q[64][32];          // [k / 4][row * 4 + k % 4]
@@ -112,7 +116,8 @@ static void pack(const Row* rows, size_t blocks, Panel& out) {
                     start = add_scaled_partial(start, below,
                                                load32(out.scale[kKind.groups == 16 ? 2 * c + half : c]));
             }
-            if constexpr (kKind.block == 32) store32(out.start[c], start);
+            if constexpr (kKind.block == 32)
+                store32(out.start[c], _mm256_add_epi32(start, _mm256_set1_epi32(kFloatBits)));
         } else {
             TERN_UNROLL
             for (int i = 0; i < 8; ++i)
@@ -264,7 +269,7 @@ static void tile_32(const Panel* p, const ActBlock* a, float* c, size_t blocks) 
     TERN_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         const __m256i s = _mm256_cvtepi16_epi32(load16(a[t].b.sum));
-        if constexpr (kBias != 0) store32(starts[t], _mm256_mullo_epi32(s, _mm256_set1_epi32(-kBias)));
+        store32(starts[t], _mm256_sub_epi32(_mm256_set1_epi32(kFloatBits), _mm256_mullo_epi32(s, _mm256_set1_epi32(kBias))));
         if constexpr (kKind.has_min) _mm256_store_ps(sums[t], _mm256_cvtepi32_ps(s));
     }
     TERN_NO_UNROLL
@@ -274,9 +279,12 @@ static void tile_32(const Panel* p, const ActBlock* a, float* c, size_t blocks) 
         for (int t = 0; t < kTokens; ++t)
             TERN_UNROLL
             for (int v = 0; v < kPanelVectors; ++v) {
-                sum[v][t] = _mm256_setzero_si256();
-                if constexpr (uses_flips(kKind)) sum[v][t] = load32(p[v].start[j]);
-                if constexpr (kBias != 0 && !starts_partials(kKind)) sum[v][t] = _mm256_set1_epi32(starts[t][j]);
+                if constexpr (uses_flips(kKind))
+                    sum[v][t] = load32(p[v].start[j]);
+                else if constexpr (starts_partials(kKind))
+                    sum[v][t] = _mm256_setzero_si256();
+                else
+                    sum[v][t] = _mm256_set1_epi32(starts[t][j]);
             }
         add_group<kKind, kTokens>(p, a, j, starts, sum);
         TERN_UNROLL
@@ -286,7 +294,8 @@ static void tile_32(const Panel* p, const ActBlock* a, float* c, size_t blocks) 
             for (int v = 0; v < kPanelVectors; ++v) {
                 float* out = c + t * kPanelRows + v * kVectorRows;
                 const __m256 scale = _mm256_mul_ps(_mm256_load_ps(p[v].d[j]), da);
-                __m256 f = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[v][t]), _mm256_load_ps(out));
+                const __m256 s = _mm256_sub_ps(_mm256_castsi256_ps(sum[v][t]), _mm256_set1_ps(kFloatBase));
+                __m256 f = _mm256_fmadd_ps(scale, s, _mm256_load_ps(out));
                 if constexpr (kKind.has_min) {
                     const __m256 offset = _mm256_mul_ps(_mm256_load_ps(p[v].dmin[j]), da);
                     f = _mm256_fnmadd_ps(offset, _mm256_set1_ps(sums[t][j]), f);
