@@ -13,8 +13,9 @@ void run_own(const MatmulArgs& args) {
     switch (args.tokens) {
     case 1: return run_stream<Stream, 1>(args);
     case 2: return run_stream<Stream, 2>(args);
+    case 3: return run_stream<Stream, 3>(args);
     default:
-        if constexpr (Stream::kStreamTokens > 2)
+        if constexpr (Stream::kStreamTokens > 3)
             if (args.tokens <= Stream::kStreamTokens) return run_stream<Stream, 0>(args);
         run_panels<kKind>(kRow, kOps, args);
     }

@@ -55,9 +55,7 @@ struct StreamLayout {
     size_t total() const { return round_up(q + sums + d, 64) + (Format::kBlock == 256 ? 1 : Format::kMin32 ? 3 : 2) * column; }
 };
 
-TERN_INLINE float fused(float a, float b, float c) {
-    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
-}
+TERN_INLINE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }  // one instruction with -mfma
 
 // acc = fma(...) over the blocks of eight rows, in order; the eight chains hide each other's latency.
 template <class Format>

@@ -67,7 +67,7 @@ TERN_INLINE __m256i spread_pair(const int32_t* pair) {
 template <bool kFive>
 struct StreamQ45K {
     static constexpr size_t kBlock = 256, kBytes = kFive ? 176 : 144, kSums = 4;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 6;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<8>(act, x, s); }
 
@@ -120,7 +120,7 @@ using StreamQ5_K = StreamQ45K<true>;
 // ---- Q6_K, Q3_K, Q2_K: sixteen scales --------------------------------------------------------------------------------
 struct StreamQ6_K {
     static constexpr size_t kBlock = 256, kBytes = 210, kSums = 8;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 6;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<16>(act, x, s); }
 
@@ -164,7 +164,7 @@ struct StreamQ6_K {
 
 struct StreamQ3_K {
     static constexpr size_t kBlock = 256, kBytes = 110, kSums = 8;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 6;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<16>(act, x, s); }
 
@@ -217,7 +217,7 @@ struct StreamQ3_K {
 
 struct StreamQ2_K {
     static constexpr size_t kBlock = 256, kBytes = 84, kSums = 8;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 6;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) { order_natural<16>(act, x, s); }
 
@@ -258,7 +258,7 @@ struct StreamQ2_K {
 // ---- IQ4_XS ----------------------------------------------------------------------------------------------------------
 struct StreamIQ4_XS {
     static constexpr size_t kBlock = 256, kBytes = 136, kSums = kSignedBias != 0 ? 4 : 0;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 6;
     static constexpr bool kMin32 = false;
     // The low halves of 32 packed bytes are the first 16 elements of two groups, the high halves the others.
     static void order(const ActBlock& act, size_t, const StreamInput& x, size_t s) {

@@ -20,7 +20,7 @@ TERN_INLINE void store_products(const StreamOutput& o, const StreamInput& x, siz
 
 struct StreamQ8_0 {
     static constexpr size_t kBlock = 32, kBytes = 34, kSums = 1;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 3;
     static constexpr bool kMin32 = false;
     static void order(const ActBlock& act, size_t part, const StreamInput& x, size_t s) {
         memcpy(x.q + s * 32, act.q + 32 * part, 32);
@@ -87,7 +87,7 @@ TERN_INLINE __m256i fifth_bits_of_lanes(__m256i v, int half) {
 template <Nibbles kFormat>
 struct StreamNibbles {
     static constexpr size_t kBlock = 32, kBytes = bytes_of(kFormat), kSums = 1;
-    static constexpr size_t kStreamTokens = 2;
+    static constexpr size_t kStreamTokens = 3;
     static constexpr bool kMin32 = has_min(kFormat);
     static void order(const ActBlock& act, size_t part, const StreamInput& x, size_t s) {
         memcpy(x.q + s * 16, act.q + 32 * part, 16);
