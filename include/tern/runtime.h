@@ -23,7 +23,8 @@ struct RuntimeOptions {
     unsigned threads = 0;
     // "cpu" (fastest kernels) or "ref" (the reference kernels, for comparison).
     std::string backend = "cpu";
-    // Force an instruction set: "scalar", "avx2", "avx512". Empty: the best this CPU has. Results are the same bits.
+    // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512". Empty: the best this CPU has. Results are the
+    // same bits.
     std::string isa{};
     // Receives the library's log lines, from any thread, one call at a time. Without one they are dropped.
     std::function<void(LogLevel, std::string_view)> log{};

@@ -18,7 +18,6 @@ namespace tern::kernels {
 namespace {
 
 constexpr size_t kGroupBlocks = 8;
-constexpr size_t kMaxBlockBytes = 292;  // the largest block of 256 elements (Q8_K)
 constexpr size_t kPassTokens = 4;  // that one pass over a group takes
 // Bytes ahead of the reads, into the second-level cache: nearer ones come late on fast memory, farther ones cost
 // page walks.
