@@ -141,16 +141,6 @@ static inline void unpack_iq4_xs(const uint8_t* p, size_t, const FormatOps&, Row
         store32(out.q + 32 * j, _mm256_shuffle_epi8(iq4_table(), nibbles32(p + 8 + 16 * j)));
 }
 
-static inline void unpack_general(const uint8_t* p, size_t, const FormatOps& ops, Row& out) {
-    UnpackedBlock block;
-    ops.unpack(p, block);
-    memcpy(out.q, block.q, sizeof out.q);
-    memcpy(out.scale, block.scale, sizeof out.scale);
-    memcpy(out.min, block.min, sizeof out.min);
-    out.d[0] = block.d;
-    out.dmin[0] = block.dmin;
-}
-
 // ---- formats of 32 elements --------------------------------------------------------------------------------------
 
 static inline void unpack_q8_0(const uint8_t* p, size_t blocks, const FormatOps&, Row& out) {
@@ -240,8 +230,5 @@ static inline void unpack_mxfp4(const uint8_t* p, size_t blocks, const FormatOps
 [[maybe_unused]] static constexpr RowFormat kRowQ5_K = {256, 176, unpack_q5_k};
 [[maybe_unused]] static constexpr RowFormat kRowQ6_K = {256, 210, unpack_q6_k};
 [[maybe_unused]] static constexpr RowFormat kRowIQ4_XS = {256, 136, unpack_iq4_xs};
-
-// Any other format of 256 elements, through FormatOps::unpack.
-TERN_INLINE RowFormat general_row(size_t block_bytes) { return {256, block_bytes, unpack_general}; }
 
 }  // namespace tern::kernels
