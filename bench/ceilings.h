@@ -14,7 +14,7 @@ double read_bandwidth(unsigned threads, std::size_t bytes);
 
 // 1e9 operations a second (a multiply-add counts 2) of `threads` threads on registers alone; the best of several
 // rounds. Empty where this build knows no such instructions for the CPU.
-std::optional<double> int8_peak(unsigned threads);  // int8 dot products: AVX-512 VNNI, else AVX2
+std::optional<double> int8_peak(unsigned threads);  // int8 dot products: AVX-512 VNNI, else AVX-VNNI, else AVX2
 std::optional<double> f32_peak(unsigned threads);   // f32 fused multiply-add: AVX-512, else AVX2
 
 }  // namespace tern::bench

@@ -144,6 +144,7 @@ struct KernelTable {
 // Tables, slowest first. Defined in ref/table.cpp and <isa>/table.cpp.
 const KernelTable& table_ref() noexcept;
 const KernelTable& table_avx2() noexcept;
+const KernelTable& table_avxvnni() noexcept;
 const KernelTable& table_avx512() noexcept;
 const KernelTable& table_neon() noexcept;
 

@@ -18,6 +18,11 @@ struct Isa {
 #else
 #define TERN_TABLE_AVX2 nullptr
 #endif
+#ifdef TERN_HAVE_AVXVNNI
+#define TERN_TABLE_AVXVNNI table_avxvnni
+#else
+#define TERN_TABLE_AVXVNNI nullptr
+#endif
 #ifdef TERN_HAVE_AVX512
 #define TERN_TABLE_AVX512 table_avx512
 #else
@@ -33,6 +38,7 @@ struct Isa {
 constexpr Isa kIsas[] = {
     {"scalar", table_ref, always},
     {"avx2", TERN_TABLE_AVX2, [](const CpuFeatures& c) noexcept { return c.avx2; }},
+    {"avxvnni", TERN_TABLE_AVXVNNI, [](const CpuFeatures& c) noexcept { return c.avx_vnni; }},
     {"avx512", TERN_TABLE_AVX512, [](const CpuFeatures& c) noexcept { return c.avx512; }},
     {"neon", TERN_TABLE_NEON, [](const CpuFeatures& c) noexcept { return c.neon_dotprod; }},
 };

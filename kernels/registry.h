@@ -17,7 +17,7 @@ struct IsaInfo {
     bool usable;
 };
 struct IsaList {
-    IsaInfo items[4];
+    IsaInfo items[8];
     std::size_t count;
 };
 IsaList isas(const CpuFeatures& cpu) noexcept;

@@ -52,7 +52,7 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
         ->option_text("N")
         ->check(CLI::Range(1, 4096));
     command->add_option("--backend", args.backend, "cpu; blas: OpenBLAS for prompts; ref: slow (cpu)")->option_text("NAME");
-    command->add_option("--isa", args.isa, "scalar, avx2, avx512, neon (the best here)")->option_text("NAME");
+    command->add_option("--isa", args.isa, "scalar, avx2, avxvnni, avx512, neon (the best here)")->option_text("NAME");
     command->add_flag("--lock", args.lock, "keep the weights in memory (mlock)");
     command->add_flag("-v,--verbose", args.verbose, "log and timings on stderr");
 }

@@ -24,7 +24,7 @@ struct RuntimeOptions {
     // "cpu" (fastest kernels), "ref" (the reference kernels, for comparison) or "blas" ("cpu" with OpenBLAS for prompts,
     // where this build has it: within a tolerance of "cpu", not its bits; OpenBLAS starts threads of its own).
     std::string backend = "cpu";
-    // Force an instruction set: "scalar", "avx2", "avx512", "neon". Empty: the best this CPU has. The results
+    // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512", "neon". Empty: the best this CPU has. The results
     // are the same bits.
     std::string isa{};
     // Receives the library's log lines, from any thread, one call at a time. Without one they are dropped.

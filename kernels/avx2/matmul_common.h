@@ -1,5 +1,6 @@
-// Building blocks shared by the quantised matrix products of this folder. Everything is internal to the object that
-// includes it.
+// Building blocks of the quantised matrix products of 256-bit x86. The headers matmul_*.h are their bodies: this folder
+// instantiates them with the dot products of AVX2, kernels/avxvnni with its own. A translation unit includes the
+// vocabulary (dot.h of its folder) first; everything is internal to the object that includes it.
 #pragma once
 
 #include <immintrin.h>
@@ -9,8 +10,6 @@
 
 #include "kernels/formats/format.h"
 #include "kernels/kernel.h"
-
-#define TERN_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define TERN_UNROLL _Pragma("clang loop unroll(full)")
 #define TERN_NO_UNROLL _Pragma("clang loop unroll(disable)")
@@ -19,9 +18,9 @@
 #define TERN_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-namespace tern::kernels::avx2 {
+namespace tern::kernels {
 
-inline constexpr size_t kSuper = 256;  // elements of an ActBlock
+static constexpr size_t kSuper = 256;  // elements of an ActBlock
 
 TERN_INLINE size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -44,4 +43,4 @@ TERN_INLINE float half_to_float(const void* p) {
 
 TERN_INLINE __m256i bytes(int v) { return _mm256_set1_epi8(static_cast<char>(v)); }
 
-}  // namespace tern::kernels::avx2
+}  // namespace tern::kernels

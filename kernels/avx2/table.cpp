@@ -4,13 +4,6 @@
 
 #include "kernels/kernel.h"
 
-#if __has_include("kernels/avx2/matmul.h")
-#include "kernels/avx2/matmul.h"
-#define TERN_FILL_QUANTISED(table) fill_quantised(table)
-#else
-#define TERN_FILL_QUANTISED(table) static_cast<void>(table)
-#endif
-
 namespace tern::kernels {
 namespace avx2 {
 
@@ -18,7 +11,9 @@ static KernelTable make_table() noexcept {
     KernelTable table{};
     table.name = "avx2";
     fill_matmul_float(table);
-    TERN_FILL_QUANTISED(table);
+    fill_matmul_iq(table);
+    fill_matmul_256(table);
+    fill_matmul_32(table);
     fill_quantize(table);
     fill_norm(table);
     fill_elementwise(table);

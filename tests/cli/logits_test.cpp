@@ -44,7 +44,7 @@ TEST_F(Logits, TheSameBytesOnEveryPath) {
     for (const char* threads : {"1", "2", "4"}) EXPECT_TRUE(bytes({"-t", threads}) == whole) << threads;
     EXPECT_TRUE(bytes({"--backend", "ref"}) == whole);
     EXPECT_TRUE(bytes({"--ctx", "200"}) == whole);
-    for (const char* isa : {"scalar", "avx2", "avx512", "neon"}) {
+    for (const char* isa : {"scalar", "avx2", "avxvnni", "avx512", "neon"}) {
         const Outcome o = logits({"--isa", isa, "--chunk", "7"}, path("forced"));
         if (o.exit_status == 1 && o.err.find("not on this CPU") != std::string::npos) continue;
         EXPECT_TRUE(done(o));

@@ -87,7 +87,7 @@ TEST_F(Run, TheSameTokensAgain) {
         call.insert(call.end(), how.begin(), how.end());
         const Json first = json(call);
         EXPECT_EQ(json(call)["tokens"], first["tokens"]);
-        for (const char* isa : {"scalar", "avx2", "avx512", "neon"}) {
+        for (const char* isa : {"scalar", "avx2", "avxvnni", "avx512", "neon"}) {
             std::vector<std::string> forced = call;
             forced.insert(forced.end(), {"--isa", isa, "--json"});
             const Outcome o = run(forced);
@@ -122,7 +122,7 @@ TEST_F(Run, BackendBlas) {
 
 TEST_F(Run, SaysWhichInstructionSetItRuns) {
     int forced = 0;
-    for (const std::string isa : {"scalar", "avx2", "avx512", "neon"}) {
+    for (const std::string isa : {"scalar", "avx2", "avxvnni", "avx512", "neon"}) {
         const Outcome o = run({"-n", "1", "--isa", isa, "-t", "3", "-v", "a"});
         if (o.exit_status == 1 && o.err.find("not on this CPU") != std::string::npos) continue;
         EXPECT_EQ(o.exit_status, 0);

@@ -47,7 +47,8 @@ std::string check_external(std::string_view file, const Include& include) {
         static const std::set<std::string_view> in_isa = {"immintrin.h", "arm_neon.h", "cstddef",  "cstdint",
                                                           "cstring",     "stddef.h",   "stdint.h", "string.h",
                                                           "math.h",      "float.h"};
-        const bool isa = is_in(file, "kernels/avx2") || is_in(file, "kernels/avx512") || is_in(file, "kernels/neon");
+        const bool isa = is_in(file, "kernels/avx2") || is_in(file, "kernels/avxvnni") || is_in(file, "kernels/avx512") ||
+                         is_in(file, "kernels/neon");
         if (isa && !in_isa.contains(name)) return "instruction-set code must not compile shared inline functions";
     }
     if (name == "cblas.h" && is_in(file, "src") && !is_in(file, "src/backend/blas"))

@@ -14,12 +14,16 @@ const KernelTable* own_table(std::string_view name) {
     if (name == "scalar") return &table_ref();
 #if defined(__x86_64__)
     if (name == "avx2") return &table_avx2();
+    if (name == "avxvnni") return &table_avxvnni();
     if (name == "avx512") return &table_avx512();
 #elif defined(__aarch64__)
     if (name == "neon") return &table_neon();
 #endif
     return nullptr;
 }
+
+// Matrix products only: the rest is the AVX2 set's.
+bool only_adds_products(std::string_view name) { return name == "avxvnni"; }
 
 TEST(Registry, ReferenceFillsEverySlot) {
     const KernelTable& t = table_ref();
@@ -56,6 +60,7 @@ TEST(Registry, RefusesWhatIsUnknownOrUnusable) {
     EXPECT_FALSE(select(CpuFeatures{}, "avx512"));
     CpuFeatures only_avx2;
     only_avx2.avx2 = true;
+    EXPECT_FALSE(select(only_avx2, "avxvnni"));
     EXPECT_FALSE(select(only_avx2, "avx512"));
 }
 
@@ -80,12 +85,13 @@ TEST_P(RegistryForced, RunsTheForcedSet) {
     ASSERT_TRUE(set);
     EXPECT_EQ(set->isa, GetParam());
     EXPECT_EQ(set->table.name, GetParam());
+    const KernelTable* slower = only_adds_products(GetParam()) ? own_table("avx2") : &table_ref();
     auto check = [&](auto member, const char* what) {
         ASSERT_NE(set->table.*member, nullptr) << what;
         if (own->*member)
             EXPECT_EQ(set->table.*member, own->*member) << what;
         else
-            EXPECT_EQ(set->table.*member, table_ref().*member) << what;
+            EXPECT_EQ(set->table.*member, slower->*member) << what;
     };
     check(&KernelTable::quantize_q8_256, "quantize_q8_256");
     check(&KernelTable::quantize_q8_32, "quantize_q8_32");
@@ -117,11 +123,17 @@ TEST_P(RegistryForced, RunsTheForcedSet) {
 }
 TERN_FOR_ALL_ISAS(RegistryForced);
 
-// Every instruction set has its own version of every operation, so that forcing one tests that one.
+// Every instruction set has its own version of every operation, so that forcing one tests that one; one that only adds
+// products has all the quantised ones.
 TEST(Registry, FastSetsAreComplete) {
     for (const std::string& name : test::fast_isas()) {
         const KernelTable* own = own_table(name);
         ASSERT_NE(own, nullptr);
+        if (only_adds_products(name)) {
+            for (const DTypeInfo& i : all_dtypes())
+                EXPECT_EQ(own->matmul[static_cast<std::size_t>(i.dtype)].run != nullptr, i.block > 1) << i.name;
+            continue;
+        }
         EXPECT_TRUE(own->quantize_q8_256 && own->quantize_q8_32 && own->rms_norm && own->layer_norm && own->add &&
                     own->mul && own->scale && own->add_scaled && own->silu_mul && own->softmax && own->rope &&
                     own->kv_store && own->attention && own->attention_merge && own->attention_finish)
@@ -134,7 +146,7 @@ TEST(Registry, FastSetsAreComplete) {
 // Two sets that shared a function by mistake would make "the forced one ran" an empty claim.
 TEST(Registry, NoFunctionBelongsToTwoSets) {
     std::vector<const KernelTable*> tables;
-    for (const char* name : {"scalar", "avx2", "avx512", "neon"})
+    for (const char* name : {"scalar", "avx2", "avxvnni", "avx512", "neon"})
         if (const KernelTable* table = own_table(name)) tables.push_back(table);
     ASSERT_GE(tables.size(), 1u);
     for (const KernelTable* a : tables)
@@ -179,7 +191,19 @@ TEST(Registry, ACpuWithoutAvx512GetsAvx2) {
     EXPECT_STREQ(set->isa, "avx2");
     EXPECT_EQ(set->table.attention, table_avx2().attention);
     for (const DTypeInfo& i : all_dtypes())
-        EXPECT_STRNE(set->matmul_isa[static_cast<std::size_t>(i.dtype)], "avx512") << i.name;
+        EXPECT_STREQ(set->matmul_isa[static_cast<std::size_t>(i.dtype)], "avx2") << i.name;
+}
+
+// Processors with VNNI in 256 bits only: its products, and the rest of AVX2.
+TEST(Registry, ACpuWithAvxVnniAloneGetsItsProducts) {
+    CpuFeatures cpu;
+    cpu.avx2 = cpu.avx_vnni = true;
+    const auto set = select(cpu);
+    ASSERT_TRUE(set);
+    EXPECT_STREQ(set->isa, "avxvnni");
+    EXPECT_EQ(set->table.attention, table_avx2().attention);
+    for (const DTypeInfo& i : all_dtypes())
+        EXPECT_STREQ(set->matmul_isa[static_cast<std::size_t>(i.dtype)], i.block > 1 ? "avxvnni" : "avx2") << i.name;
 }
 #endif
 
@@ -247,6 +271,7 @@ TEST(Cpu, RegistersThatTheSystemDoesNotSaveAreNotUsed) {
         if (avx) {
             EXPECT_STREQ(select(f)->isa, "scalar");
             EXPECT_FALSE(select(f, "avx2"));
+            EXPECT_FALSE(select(f, "avxvnni"));
         }
         if (avx512) {
             EXPECT_STRNE(select(f)->isa, "avx512");
