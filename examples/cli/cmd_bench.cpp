@@ -48,6 +48,9 @@ struct Ceilings {
     }
 };
 
+// Of the KV cache; an f16 scale for 32 elements of q8_0 (for as many as there are of a shorter last block).
+double element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1 + 2.0 / 32; }
+
 double median(std::vector<double> values) {
     std::sort(values.begin(), values.end());
     const std::size_t n = values.size();
@@ -92,7 +95,7 @@ public:
         // All sequences of a step share one reading of the weights; each reads its own cache.
         const double positions = options_.depth + (steps + 1) / 2;
         const double cache = positions * info_.layers * info_.kv_heads * (info_.k_dim + info_.v_dim) *
-                             (options_.kv_type == KvType::f16 ? 2 : 4);
+                             element_bytes(options_.kv_type);
         const double bytes = steps * static_cast<double>(info_.token_bytes) + count * cache;
         return {name("tg", options_.generate), count / seconds, bytes / seconds / 1e9,
                 count * static_cast<double>(info_.token_flops) / seconds / 1e9};
