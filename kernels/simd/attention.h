@@ -275,7 +275,9 @@ static void attend_next(const AttentionArgs& a, const char* page, const char* ne
     float* wide = static_cast<float*>(a.scratch);
     float(*p)[kPageTokens] = reinterpret_cast<float(*)[kPageTokens]>(wide + keys + values);
     const KvLayout at = kv_layout(a.type, a.k_dim, a.v_dim);
-    if (a.rows > kQueryTile) {  // more than one tile reads the page: widen it once
+    // Two tiles may each convert what they read, which is cheaper than to write a page of f32 and read it; more tiles
+    // share one that is widened once.
+    if (a.rows > 2 * kQueryTile) {
         PageView view{wide, wide + keys, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
         if (a.type == KvType::f32)
             view.k = page, view.v = page + at.v;

@@ -267,12 +267,12 @@ TEST_P(Attention, KvStoreOfAnyBitsEqualsTheReference) {
     for (int turn = 0; turn < 3000; ++turn) {
         Floats k(dim), v(dim);
         for (Floats* x : {&k, &v})
-            for (float& f : *x) {
-                // One exponent or all of them; where few of the bits are drawn, NaN and infinity are rare.
+            for (std::size_t i = 0; i < dim; ++i) {
+                // One exponent; all of them, which mostly has a NaN or an infinity; the half that has none.
                 const auto bits = static_cast<std::uint32_t>(rng());
-                const std::uint32_t base = static_cast<std::uint32_t>(turn) % 256 << 23;
-                const std::uint32_t u = turn % 2 ? bits & 0x807fffff | base : turn % 4 ? bits : bits & 0xbfffffff;
-                std::memcpy(&f, &u, 4);
+                const std::uint32_t exponent = static_cast<std::uint32_t>(turn) % 256 << 23;
+                const std::uint32_t u = turn % 2 ? (bits & 0x807fffff) | exponent : turn % 4 ? bits : bits & 0xbfffffff;
+                std::memcpy(x->data() + i, &u, 4);
             }
         if (turn % 3 == 0) std::fill(k.data(), k.data() + dim, turn % 2 ? -0.0f : 0x1p-18f * static_cast<float>(turn));
         ref_.kv_store(want.data(), KvType::q8_0, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
@@ -408,8 +408,8 @@ TEST(Q8Kv, StoresWithinHalfAStep) {
         const std::size_t k_dim = 1 + rng() % 70, v_dim = 1 + rng() % 70;
         Floats k = random_floats(k_dim, Values::usual, rng), v = random_floats(v_dim, Values::usual, rng);
         const float size = std::ldexp(1.0f, static_cast<int>(rng() % 48) - 27);  // blocks of zeros, subnormal scales, …
-        for (float& f : k) f *= size;
-        for (float& f : v) f *= size;
+        for (std::size_t d = 0; d < k_dim; ++d) k[d] *= size;
+        for (std::size_t d = 0; d < v_dim; ++d) v[d] *= size;
         const KvLayout at = kv_layout(KvType::q8_0, k_dim, v_dim);
         Guarded<std::uint8_t> page(at.bytes, 4);
         const std::size_t position = rng() % kPageTokens;
@@ -459,13 +459,13 @@ TEST(Q8Kv, WhatNoScaleHolds) {
 
 // Another score by at most e moves every weight by a factor within e^(+-2e); another value adds what it is off by.
 TEST(Q8Kv, AttentionIsNearF32) {
-    for (int turn = 0; turn < 60; ++turn) {
+    for (std::size_t turn = 0; turn < 60; ++turn) {
         Rng a(turn), b(turn);
-        const std::size_t k_dim = 1 + static_cast<std::size_t>(turn), v_dim = 70 - k_dim / 2, positions = 1 + k_dim * 3;
+        const std::size_t k_dim = 1 + turn, v_dim = 70 - k_dim / 2, positions = 1 + k_dim * 3;
         const Cache wide(KvType::f32, k_dim, v_dim, positions, Values::usual, a);
         const Cache narrow(KvType::q8_0, k_dim, v_dim, positions, Values::usual, b);
         Query query{k_dim, v_dim, 0, positions, {0}, {static_cast<std::uint32_t>(positions)}, random_floats(k_dim, Values::usual, a)};
-        for (float& q : query.q) q *= 0.05f;
+        for (std::size_t d = 0; d < k_dim; ++d) query.q[d] *= 0.05f;
         double score = 0;
         std::vector<double> value(v_dim, 0.0);
         for (std::size_t i = 0; i < positions; ++i) {
