@@ -4,6 +4,12 @@
 #include <cmath>
 
 namespace tern::bench {
+namespace {
+
+// Of the KV cache; q8_0 has an f16 scale for 32 elements (for as many as there are of a shorter last block).
+double element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1 + 2.0 / 32; }
+
+}  // namespace
 
 Cost step_cost(const ModelInfo& model, double tokens, double outputs, double positions, KvType kv_type) {
     Cost cost{static_cast<double>(model.token_bytes), tokens * static_cast<double>(model.token_flops)};
@@ -12,7 +18,7 @@ Cost step_cost(const ModelInfo& model, double tokens, double outputs, double pos
         const double share = static_cast<double>(model.experts_used) / model.experts;
         cost.bytes += static_cast<double>(model.expert_bytes) * (1 - std::pow(1 - share, tokens) - share);
     }
-    cost.bytes += positions * model.layers * model.kv_heads * (model.k_dim + model.v_dim) * (kv_type == KvType::f16 ? 2 : 4);
+    cost.bytes += positions * model.layers * model.kv_heads * (model.k_dim + model.v_dim) * element_bytes(kv_type);
     return cost;
 }
 

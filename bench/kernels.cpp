@@ -112,8 +112,8 @@ void sgemm(const MatmulArgs& a) {
 void attention(benchmark::State& state, const KernelTable& table, KvType type, std::size_t queries, std::size_t positions,
                const Ceilings& ceilings) {
     constexpr std::size_t kDim = 64, kGroup = 4;
-    const std::size_t rows = queries * kGroup, pages = positions / kPageTokens, element = type == KvType::f16 ? 2 : 4;
-    const std::size_t page = 2 * kDim * kPageTokens * element;
+    const std::size_t rows = queries * kGroup, pages = positions / kPageTokens;
+    const std::size_t page = kv_layout(type, kDim, kDim).bytes;
     constexpr std::size_t kBeyondCaches = std::size_t{128} << 20;
     const std::size_t copies = std::max<std::size_t>(1, kBeyondCaches / (page * pages));
     const Aligned kv(page * pages * copies);
@@ -190,16 +190,17 @@ int main(int argc, char** argv) {
 #endif
     for (const KernelSet& set : sets) {
         for (const DTypeInfo& i : all_dtypes()) add_matmul(set.table, i, set.isa);
-        for (const KvType type : {KvType::f16, KvType::f32})
+        for (const auto& [kv, kv_name] : {std::pair{KvType::f16, "f16"}, {KvType::f32, "f32"}, {KvType::q8_0, "q8_0"}})
             for (const std::size_t queries : {std::size_t{1}, std::size_t{32}})
-                for (const std::size_t positions : {std::size_t{512}, std::size_t{4096}})
-                    benchmark::RegisterBenchmark(fmt::format("attention/{}/{}/{}q/{}", set.isa, type == KvType::f16 ? "f16" : "f32",
-                                                             queries, positions)
-                                                     .c_str(),
-                                                 [&set, type, queries, positions](benchmark::State& state) {
-                                                     attention(state, set.table, type, queries, positions, ceilings);
-                                                 })
+                for (const std::size_t positions : {std::size_t{512}, std::size_t{4096}}) {
+                    const KvType type = kv;
+                    benchmark::RegisterBenchmark(
+                        fmt::format("attention/{}/{}/{}q/{}", set.isa, kv_name, queries, positions).c_str(),
+                        [&set, type, queries, positions](benchmark::State& state) {
+                            attention(state, set.table, type, queries, positions, ceilings);
+                        })
                         ->Unit(benchmark::kMicrosecond);
+                }
     }
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();

@@ -67,11 +67,27 @@ struct MatmulKernel {
 // ---- attention ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t kPageTokens = 64;      // positions of a KV page; part of the numbers' definition
 inline constexpr std::size_t kChunkTokens = 1024;   // positions of an attention chunk; likewise
-enum class KvType : std::uint8_t { f32, f16 };
+enum class KvType : std::uint8_t { f32, f16, q8_0 };
+inline constexpr std::size_t kKvBlock = 32;  // q8_0: consecutive dimensions of a position that share a scale
+
+// One head's page: K dimension-major, [k_dim][kPageTokens], then V position-major, [kPageTokens][v_dim]. For q8_0 both
+// are int8, and the f16 scales of each follow it: [blocks of k_dim][kPageTokens], [kPageTokens][blocks of v_dim]. Every
+// part is a multiple of 64 bytes. The offsets are in bytes from the page, where K lies.
+struct KvLayout {
+    std::size_t k_scales, v, v_scales, bytes;
+};
+// Always inline: an object for a wide instruction set must not be the one that provides the body for all.
+[[gnu::always_inline]] static inline constexpr KvLayout kv_layout(KvType type, std::size_t k_dim, std::size_t v_dim) {
+    const std::size_t element = kPageTokens * (type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1);
+    const std::size_t scale = type == KvType::q8_0 ? kPageTokens * sizeof(std::uint16_t) : 0;
+    const std::size_t k_scales = k_dim * element;
+    const std::size_t v = k_scales + (k_dim + kKvBlock - 1) / kKvBlock * scale;
+    const std::size_t v_scales = v + v_dim * element;
+    return {k_scales, v, v_scales, v_scales + (v_dim + kKvBlock - 1) / kKvBlock * scale};
+}
 
 // One chunk of one KV head: online softmax over the pages of positions [chunk_begin, chunk_end) for `rows` query rows
 // (all query heads of the group and several tokens), each of which sees positions [lo[r], hi[r]).
-// A page holds K dimension-major, [k_dim][kPageTokens], then V position-major, [kPageTokens][v_dim].
 struct AttentionArgs {
     const void* const* pages;  // page i holds positions [i*64, i*64+64) of the sequence, for this layer and KV head
     KvType type;

@@ -24,6 +24,7 @@ struct RunOptions {
     std::string ids;
     std::uint32_t max_tokens = 256;
     std::uint32_t context = 0;
+    KvType kv_type = KvType::f16;
     SamplerOptions sampling;
     bool raw = false;
     bool json = false;
@@ -116,7 +117,7 @@ int run(const RunOptions& options) {
     const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
     if (options.ids.empty()) request.prompt_tokens = encode_prompt(model, prompt, options);
     // No more of the cache than this request can fill.
-    EngineOptions engine_options{.context = options.context};
+    EngineOptions engine_options{.context = options.context, .kv_type = options.kv_type};
     if (options.context == 0) {
         const std::uint64_t most = request.prompt_tokens.size() + std::uint64_t{options.max_tokens};
         engine_options.context = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, model.info().context_length));
@@ -178,6 +179,7 @@ void add_run(CLI::App& program, Action& action) {
     });
     command->add_option("-n", o->max_tokens, "most tokens to generate (256)")->option_text("N")->check(CLI::PositiveNumber);
     command->add_option("--ctx", o->context, "context in tokens (as much as is needed)")->option_text("N");
+    add_kv_type_option(command, o->kv_type);
     command->add_option("--ids", o->ids, "token ids instead of a text: 1,2,3")->option_text("IDS")->excludes("PROMPT");
     CLI::Option* raw = command->add_flag("--raw", o->raw, "a text to continue, without the model's chat template");
     command->add_option("--system", o->system, "instructions, as the chat's system message")

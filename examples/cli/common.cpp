@@ -70,10 +70,13 @@ Runtime make_runtime(const RuntimeArgs& args) {
 void add_kv_type_option(CLI::App* command, KvType& type) {
     command
         ->add_option_function<std::string>(
-            "--kv-type", [&type](const std::string& name) { type = name == "f32" ? KvType::f32 : KvType::f16; },
-            "numbers of the KV cache: f16, f32 (f16)")
+            "--kv-type",
+            [&type](const std::string& name) {
+                type = name == "f32" ? KvType::f32 : name == "f16" ? KvType::f16 : KvType::q8_0;
+            },
+            "numbers of the KV cache: f32, f16, q8_0 (f16)")
         ->option_text("TYPE")
-        ->check(CLI::IsMember({"f16", "f32"}));
+        ->check(CLI::IsMember({"f32", "f16", "q8_0"}));
 }
 
 Model load_model(const Runtime& runtime, const fs::path& path, bool lock) {

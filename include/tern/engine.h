@@ -16,7 +16,7 @@
 
 namespace tern {
 
-enum class KvType { f32, f16 };
+enum class KvType { f32, f16, q8_0 };  // q8_0: 32 int8 share an f16 scale
 
 // ---- Session ------------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,15 @@ TERN_INLINE Vec load_bf16_part(const uint16_t* p, size_t n) {
     __builtin_memcpy(whole, p, n * sizeof *p);
     return {reg_load_bf16(whole), reg_load_bf16(whole + 8)};
 }
+TERN_INLINE __m256 reg_load_i8(const int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+TERN_INLINE Vec load_i8(const int8_t* p) { return {reg_load_i8(p), reg_load_i8(p + 8)}; }
+TERN_INLINE Vec load_i8_part(const int8_t* p, size_t n) {
+    int8_t whole[16] = {};
+    __builtin_memcpy(whole, p, n);
+    return load_i8(whole);
+}
 TERN_INLINE void store_f16(uint16_t* p, Vec v) {
     enum { kRounding = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v.lo, kRounding));

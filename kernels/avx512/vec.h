@@ -56,6 +56,12 @@ TERN_INLINE Vec load_bf16_part(const uint16_t* p, size_t n) {
     const __m256i h = _mm256_maskz_loadu_epi16(mask_first(n), p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+TERN_INLINE Vec load_i8(const int8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+TERN_INLINE Vec load_i8_part(const int8_t* p, size_t n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask_first(n), p)));
+}
 TERN_INLINE void store_f16(uint16_t* p, Vec v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

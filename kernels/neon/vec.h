@@ -96,6 +96,17 @@ TERN_INLINE Vec load_bf16_part(const uint16_t* p, size_t n) {
     __builtin_memcpy(whole, p, n * sizeof *p);
     return TERN_EACH(Vec, reg_load_bf16(whole + 4 * i));
 }
+TERN_INLINE Vec load_i8(const int8_t* p) {
+    const int8x16_t b = vld1q_s8(p);
+    const int16x8_t low = vmovl_s8(vget_low_s8(b)), high = vmovl_high_s8(b);
+    return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
+             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
+}
+TERN_INLINE Vec load_i8_part(const int8_t* p, size_t n) {
+    int8_t whole[16] = {};
+    __builtin_memcpy(whole, p, n);
+    return load_i8(whole);
+}
 TERN_INLINE void store_f16(uint16_t* p, Vec a) {
     vst1q_u16(p, vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v[0]), a.v[1])));
     vst1q_u16(p + 8, vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v[2]), a.v[3])));

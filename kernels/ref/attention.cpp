@@ -1,27 +1,68 @@
+#include <algorithm>
+
 #include "kernels/ref/ref.h"
 #include "kernels/ref/scalar.h"
 
 namespace tern::kernels::ref {
 namespace {
 
+// What a page holds: element d of K, and of V, of the position i.
 template <class Element>
-float load(const Element* p) {
-    if constexpr (sizeof(Element) == 2)
-        return f16_to_f32(*p);
-    else
-        return *p;
-}
+class Plain {
+public:
+    Plain(const void* page, std::size_t k_dim, std::size_t v_dim)
+        : keys_(static_cast<const Element*>(page)), values_(keys_ + k_dim * kPageTokens), v_dim_(v_dim) {}
+    float k(std::size_t i, std::size_t d) const { return widen(keys_[d * kPageTokens + i]); }
+    float v(std::size_t i, std::size_t d) const { return widen(values_[i * v_dim_ + d]); }
+
+private:
+    static float widen(Element x) {
+        if constexpr (sizeof(Element) == 2)
+            return f16_to_f32(x);
+        else
+            return x;
+    }
+    const Element* keys_;
+    const Element* values_;
+    std::size_t v_dim_;
+};
+
+std::size_t blocks(std::size_t dim) { return (dim + kKvBlock - 1) / kKvBlock; }
+
+// The products of an 8-bit and an 11-bit number are exact.
+class Quantised {
+public:
+    Quantised(const void* page, std::size_t k_dim, std::size_t v_dim) : v_dim_(v_dim) {
+        const KvLayout at = kv_layout(KvType::q8_0, k_dim, v_dim);
+        const auto* bytes = static_cast<const std::byte*>(page);
+        keys_ = reinterpret_cast<const std::int8_t*>(bytes);
+        values_ = reinterpret_cast<const std::int8_t*>(bytes + at.v);
+        k_scales_ = reinterpret_cast<const std::uint16_t*>(bytes + at.k_scales);
+        v_scales_ = reinterpret_cast<const std::uint16_t*>(bytes + at.v_scales);
+    }
+    float k(std::size_t i, std::size_t d) const {
+        return f16_to_f32(k_scales_[d / kKvBlock * kPageTokens + i]) * keys_[d * kPageTokens + i];
+    }
+    float v(std::size_t i, std::size_t d) const {
+        return f16_to_f32(v_scales_[i * blocks(v_dim_) + d / kKvBlock]) * values_[i * v_dim_ + d];
+    }
+
+private:
+    const std::int8_t* keys_;
+    const std::int8_t* values_;
+    const std::uint16_t* k_scales_;
+    const std::uint16_t* v_scales_;
+    std::size_t v_dim_;
+};
 
 // One page for one query row; positions [first, last) of the page are visible, at least one.
-template <class Element>
-void attend_page(const AttentionArgs& a, const Element* page, std::size_t first, std::size_t last, const float* q,
-                 float& m, float& l, float* o) {
-    const Element* keys = page;
-    const Element* values = page + a.k_dim * kPageTokens;
+template <class Page>
+void attend_page(const AttentionArgs& a, const Page& page, std::size_t first, std::size_t last, const float* q, float& m,
+                 float& l, float* o) {
     float p[kPageTokens] = {};
     float page_max = -kInfinity;
     for (std::size_t d = 0; d < a.k_dim; ++d)
-        for (std::size_t i = first; i < last; ++i) p[i] = std::fma(load(keys + d * kPageTokens + i), q[d], p[i]);
+        for (std::size_t i = first; i < last; ++i) p[i] = std::fma(page.k(i, d), q[d], p[i]);
     for (std::size_t i = first; i < last; ++i) {
         if (a.softcap != 0.0f) p[i] = a.softcap * ref::tanh(p[i] / a.softcap);
         page_max = max_plus_zero(page_max, p[i]);
@@ -37,10 +78,10 @@ void attend_page(const AttentionArgs& a, const Element* page, std::size_t first,
     m = m_new;
     for (std::size_t d = 0; d < a.v_dim; ++d) o[d] *= correction;
     for (std::size_t i = first; i < last; ++i)
-        for (std::size_t d = 0; d < a.v_dim; ++d) o[d] = std::fma(p[i], load(values + i * a.v_dim + d), o[d]);
+        for (std::size_t d = 0; d < a.v_dim; ++d) o[d] = std::fma(p[i], page.v(i, d), o[d]);
 }
 
-template <class Element>
+template <class Page>
 void attend(const AttentionArgs& a) {
     for (std::size_t r = 0; r < a.rows; ++r) {
         float* o = a.o + r * a.o_stride;
@@ -53,9 +94,26 @@ void attend(const AttentionArgs& a) {
             const std::size_t first = lo > begin ? lo - begin : 0;
             const std::size_t last = hi < begin + kPageTokens ? (hi > begin ? hi - begin : 0) : kPageTokens;
             if (first >= last) continue;
-            const auto* page = static_cast<const Element*>(a.pages[begin / kPageTokens]);
+            const Page page(a.pages[begin / kPageTokens], a.k_dim, a.v_dim);
             attend_page(a, page, first, last, a.q + r * a.q_stride, a.m[r], a.l[r], o);
         }
+    }
+}
+
+// A block of n <= kKvBlock elements: q[i * q_stride] and the scale.
+void store_q8(const float* x, std::size_t n, std::int8_t* q, std::size_t q_stride, std::uint16_t* scale) {
+    std::uint32_t largest = 0;  // of the bits without sign: ordered as the magnitudes, NaN above infinity
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::uint32_t magnitude = bits_of(x[i]) & 0x7fffffff;
+        if (magnitude > largest) largest = magnitude;
+    }
+    const float d = from_bits(largest) / 127.0f;
+    *scale = largest >= 0x7f800000 ? std::uint16_t{0x7e00} : f32_to_f16(d < 65504.0f ? d : 65504.0f);
+    const float stored = f16_to_f32(*scale);
+    for (std::size_t i = 0; i < n; ++i) {
+        float quotient = stored > 0.0f ? x[i] / stored : 0.0f;  // 0 where the scale is 0 or NaN
+        quotient = quotient > 127.0f ? 127.0f : quotient < -127.0f ? -127.0f : quotient;
+        q[i * q_stride] = static_cast<std::int8_t>(round_even(quotient));
     }
 }
 
@@ -63,24 +121,44 @@ void attend(const AttentionArgs& a) {
 
 void kv_store(void* page, KvType type, std::size_t k_dim, std::size_t v_dim, std::size_t position, const float* k,
               const float* v) {
-    if (type == KvType::f16) {
-        auto* keys = static_cast<std::uint16_t*>(page) + position;
-        for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = f32_to_f16(k[d]);
-        auto* values = static_cast<std::uint16_t*>(page) + k_dim * kPageTokens + position * v_dim;
-        for (std::size_t d = 0; d < v_dim; ++d) values[d] = f32_to_f16(v[d]);
-    } else {
-        auto* keys = static_cast<float*>(page) + position;
-        for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = k[d];
-        auto* values = static_cast<float*>(page) + k_dim * kPageTokens + position * v_dim;
-        for (std::size_t d = 0; d < v_dim; ++d) values[d] = v[d];
+    const KvLayout at = kv_layout(type, k_dim, v_dim);
+    auto* bytes = static_cast<std::byte*>(page);
+    switch (type) {
+        case KvType::f32: {
+            auto* keys = reinterpret_cast<float*>(bytes) + position;
+            for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = k[d];
+            auto* values = reinterpret_cast<float*>(bytes + at.v) + position * v_dim;
+            for (std::size_t d = 0; d < v_dim; ++d) values[d] = v[d];
+            break;
+        }
+        case KvType::f16: {
+            auto* keys = reinterpret_cast<std::uint16_t*>(bytes) + position;
+            for (std::size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = f32_to_f16(k[d]);
+            auto* values = reinterpret_cast<std::uint16_t*>(bytes + at.v) + position * v_dim;
+            for (std::size_t d = 0; d < v_dim; ++d) values[d] = f32_to_f16(v[d]);
+            break;
+        }
+        case KvType::q8_0: {
+            auto* keys = reinterpret_cast<std::int8_t*>(bytes) + position;
+            auto* k_scales = reinterpret_cast<std::uint16_t*>(bytes + at.k_scales) + position;
+            for (std::size_t b = 0; b < blocks(k_dim); ++b)
+                store_q8(k + b * kKvBlock, std::min(kKvBlock, k_dim - b * kKvBlock), keys + b * kKvBlock * kPageTokens,
+                         kPageTokens, k_scales + b * kPageTokens);
+            auto* values = reinterpret_cast<std::int8_t*>(bytes + at.v) + position * v_dim;
+            auto* v_scales = reinterpret_cast<std::uint16_t*>(bytes + at.v_scales) + position * blocks(v_dim);
+            for (std::size_t b = 0; b < blocks(v_dim); ++b)
+                store_q8(v + b * kKvBlock, std::min(kKvBlock, v_dim - b * kKvBlock), values + b * kKvBlock, 1, v_scales + b);
+            break;
+        }
     }
 }
 
 void attention(const AttentionArgs& args) {
-    if (args.type == KvType::f16)
-        attend<std::uint16_t>(args);
-    else
-        attend<float>(args);
+    switch (args.type) {
+        case KvType::f32: return attend<Plain<float>>(args);
+        case KvType::f16: return attend<Plain<std::uint16_t>>(args);
+        case KvType::q8_0: return attend<Quantised>(args);
+    }
 }
 
 void attention_merge(float* ma, float* la, float* oa, float mb, float lb, const float* ob, std::size_t v_dim) {

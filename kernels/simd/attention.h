@@ -6,11 +6,6 @@
 
 namespace tern::kernels {
 
-TERN_INLINE Vec load_kv(const float* p) { return load(p); }
-TERN_INLINE Vec load_kv(const uint16_t* p) { return load_f16(p); }
-TERN_INLINE Vec load_kv_part(const float* p, size_t n) { return load_part(p, n); }
-TERN_INLINE Vec load_kv_part(const uint16_t* p, size_t n) { return load_f16_part(p, n); }
-
 // What one page is to the tile's rows.
 struct PageView {
     const void* k;
@@ -19,7 +14,29 @@ struct PageView {
     const void* next_v;
     const void* far_k;   // to fetch into the second-level cache; null: none
     const void* far_v;
+    const float* k_scales;  // q8_0 only, widened
+    const float* v_scales;
 };
+
+TERN_INLINE size_t kv_blocks(size_t dim) { return (dim + kKvBlock - 1) / kKvBlock; }
+
+// Elements of K: those of a dimension, from the position `at` on. Elements of V: those of a position, from the
+// dimension `dim` on, which is a multiple of 16; n < 16 lanes of them, or 16.
+TERN_INLINE Vec load_k(const float* p, const PageView&, size_t, size_t) { return load(p); }
+TERN_INLINE Vec load_k(const uint16_t* p, const PageView&, size_t, size_t) { return load_f16(p); }
+TERN_INLINE Vec load_k(const int8_t* p, const PageView& page, size_t dim, size_t at) {
+    return mul(load_i8(p), load(page.k_scales + dim / kKvBlock * kPageTokens + at));
+}
+TERN_INLINE Vec load_v(const float* p, const PageView&, const AttentionArgs&, size_t, size_t, size_t n) {
+    return n < 16 ? load_part(p, n) : load(p);
+}
+TERN_INLINE Vec load_v(const uint16_t* p, const PageView&, const AttentionArgs&, size_t, size_t, size_t n) {
+    return n < 16 ? load_f16_part(p, n) : load_f16(p);
+}
+TERN_INLINE Vec load_v(const int8_t* p, const PageView& page, const AttentionArgs& a, size_t dim, size_t at, size_t n) {
+    const Vec q = n < 16 ? load_i8_part(p, n) : load_i8(p);
+    return mul(q, set1(page.v_scales[at * kv_blocks(a.v_dim) + dim / kKvBlock]));
+}
 
 struct Rows {
     const float* q;
@@ -57,7 +74,7 @@ static inline __attribute__((always_inline)) void scores(const AttentionArgs& a,
             prefetch_pages(page.next_k, page.far_k, (d * kPageTokens + c) * sizeof(Element), kWidth * sizeof(Element));
             Vec key[kScoreVecs];
 #pragma GCC unroll 8
-            for (size_t i = 0; i < kScoreVecs; ++i) key[i] = load_kv(k + i * 16);
+            for (size_t i = 0; i < kScoreVecs; ++i) key[i] = load_k(k + i * 16, page, d, c + i * 16);
 #pragma GCC unroll 8
             for (size_t t = 0; t < kRows; ++t) {
                 loads_stay_below();
@@ -141,7 +158,8 @@ static inline __attribute__((always_inline)) void mix(const AttentionArgs& a, co
                        kVecs * 16 * sizeof(Element));
         Vec v[kVecs];
 #pragma GCC unroll 8
-        for (size_t i = 0; i < kVecs; ++i) v[i] = rest ? load_kv_part(from, rest) : load_kv(from + i * 16);
+        for (size_t i = 0; i < kVecs; ++i)
+            v[i] = load_v(from + i * 16, page, a, dim + i * 16, position, rest ? rest : 16);
         if (all >> position & 1) {
 #pragma GCC unroll 8
             for (size_t t = 0; t < kRows; ++t) {
@@ -223,13 +241,70 @@ TERN_INLINE void widen(const uint16_t* from, float* to, size_t n) {
     if (i < n) store_part(to + i, load_f16_part(from + i, n - i), n - i);
 }
 
-static void attention(const AttentionArgs& a) {
+// A page of q8_0 as f32.
+static void widen_q8(const AttentionArgs& a, const KvLayout& at, const char* page, float* k, float* v) {
+    const int8_t* keys = reinterpret_cast<const int8_t*>(page);
+    const int8_t* values = reinterpret_cast<const int8_t*>(page + at.v);
+    const uint16_t* k_scales = reinterpret_cast<const uint16_t*>(page + at.k_scales);
+    const uint16_t* v_scales = reinterpret_cast<const uint16_t*>(page + at.v_scales);
+    for (size_t d = 0; d < a.k_dim; ++d)
+        for (size_t i = 0; i < kPageTokens; i += 16) {
+            const Vec scale = load_f16(k_scales + d / kKvBlock * kPageTokens + i);
+            store(k + d * kPageTokens + i, mul(load_i8(keys + d * kPageTokens + i), scale));
+        }
+    const size_t blocks = kv_blocks(a.v_dim);
+    for (size_t position = 0; position < kPageTokens; ++position) {
+        alignas(64) float scales[16];
+        for (size_t d = 0; d < a.v_dim; d += 16) {
+            const size_t block = d / kKvBlock;
+            if (d % (16 * kKvBlock) == 0)
+                store(scales, load_f16_part(v_scales + position * blocks + block, blocks - block < 16 ? blocks - block : 16));
+            const Vec scale = set1(scales[block % 16]);
+            const size_t n = a.v_dim - d < 16 ? a.v_dim - d : 16;
+            const size_t at_d = position * a.v_dim + d;
+            if (n == 16)
+                store(v + at_d, mul(load_i8(values + at_d), scale));
+            else
+                store_part(v + at_d, mul(load_i8_part(values + at_d, n), scale), n);
+        }
+    }
+}
+
+// One page whose positions are at `begin`; `next` and `far` are the pages that follow, or null.
+static void attend_next(const AttentionArgs& a, const char* page, const char* next, const char* far, size_t begin) {
     const size_t keys = a.k_dim * kPageTokens;
     const size_t values = a.v_dim * kPageTokens;
-    const bool half = a.type == KvType::f16;
-    const size_t element = half ? sizeof(uint16_t) : sizeof(float);
     float* wide = static_cast<float*>(a.scratch);
     float(*p)[kPageTokens] = reinterpret_cast<float(*)[kPageTokens]>(wide + keys + values);
+    const KvLayout at = kv_layout(a.type, a.k_dim, a.v_dim);
+    // Two tiles may each convert what they read, which is cheaper than to write a page of f32 and read it; more tiles
+    // share one that is widened once.
+    if (a.rows > 2 * kQueryTile) {
+        PageView view{wide, wide + keys, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+        if (a.type == KvType::f32)
+            view.k = page, view.v = page + at.v;
+        else if (a.type == KvType::f16)
+            widen(reinterpret_cast<const uint16_t*>(page), wide, keys + values);
+        else
+            widen_q8(a, at, page, wide, wide + keys);
+        return attend_page<float>(a, view, begin, p);
+    }
+    PageView view{page, page + at.v, next, next ? next + at.v : nullptr, far, far ? far + at.v : nullptr, nullptr, nullptr};
+    if (a.type == KvType::f32) return attend_page<float>(a, view, begin, p);
+    if (a.type == KvType::f16) return attend_page<uint16_t>(a, view, begin, p);
+    // The scales are used again and again: as f32 they cost a load only. They fit where a whole page would.
+    const size_t k_scales = kv_blocks(a.k_dim) * kPageTokens;
+    const size_t v_scales = kv_blocks(a.v_dim) * kPageTokens;
+    prefetch_pages(next, far, at.k_scales, k_scales * sizeof(uint16_t));
+    prefetch_pages(next, far, at.v_scales, v_scales * sizeof(uint16_t));
+    widen(reinterpret_cast<const uint16_t*>(page + at.k_scales), wide, k_scales);
+    widen(reinterpret_cast<const uint16_t*>(page + at.v_scales), wide + k_scales, v_scales);
+    view.k_scales = wide;
+    view.v_scales = wide + k_scales;
+    attend_page<int8_t>(a, view, begin, p);
+}
+
+static void attention(const AttentionArgs& a) {
 
     size_t lowest = a.chunk_end;  // positions that any row sees
     size_t highest = a.chunk_begin;
@@ -251,18 +326,7 @@ static void attention(const AttentionArgs& a) {
         const char* page = static_cast<const char*>(a.pages[i]);
         const char* next = i < last_page ? static_cast<const char*>(a.pages[i + 1]) : nullptr;
         const char* far = i + 1 < last_page ? static_cast<const char*>(a.pages[i + 2]) : nullptr;
-        PageView view{page, page + keys * element, next, next ? next + keys * element : nullptr,
-                      far,  far ? far + keys * element : nullptr};
-        if (half && a.rows > kQueryTile) {  // more than one tile reads the page: widen it once
-            widen(static_cast<const uint16_t*>(view.k), wide, keys + values);
-            view = {wide, wide + keys, nullptr, nullptr, nullptr, nullptr};
-        } else if (a.rows > kQueryTile) {
-            view.next_k = view.next_v = view.far_k = view.far_v = nullptr;
-        }
-        if (half && a.rows <= kQueryTile)
-            attend_page<uint16_t>(a, view, i * kPageTokens, p);
-        else
-            attend_page<float>(a, view, i * kPageTokens, p);
+        attend_next(a, page, next, far, i * kPageTokens);
     }
 }
 
@@ -297,16 +361,38 @@ static void attention_finish(float m, float l, const float* o, const float* sink
     }
 }
 
-static void kv_store(void* page, KvType type, size_t k_dim, size_t v_dim, size_t position, const float* k,
-                     const float* v) {
-    if (type == KvType::f32) {
-        float* keys = static_cast<float*>(page) + position;
-        for (size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = k[d];
-        __builtin_memcpy(static_cast<float*>(page) + k_dim * kPageTokens + position * v_dim, v, v_dim * sizeof *v);
-        return;
+// A block of n <= kKvBlock elements of q8_0: q[i * q_stride] and the scale.
+TERN_INLINE void store_q8(const float* x, size_t n, int8_t* q, size_t q_stride, uint16_t* scale) {
+    const float infinity = __builtin_inff();
+    const Vec a = load_part(x, n < 16 ? n : 16);
+    const Vec b = n > 16 ? load_part(x + 16, n - 16) : zero();
+    // NaN is less than nothing and so becomes infinity.
+    const auto size = [&](Vec v) { return select(mask_less(magnitude(v), set1(infinity)), magnitude(v), set1(infinity)); };
+    const float amax = largest(max(size(a), size(b)));
+    const float d = amax / 127.0f;
+    uint16_t h[16];
+    store_f16(h, set1(amax < infinity ? (d < 65504.0f ? d : 65504.0f) : __builtin_nanf("")));
+    *scale = h[0];
+    const Vec stored = load_f16(h);
+    alignas(64) float rounded[kKvBlock] = {};
+    if (first_lane(stored) > 0.0f) {
+        const auto quotient = [&](Vec v) { return round_even(max(min(div(v, stored), set1(127.0f)), set1(-127.0f))); };
+        store(rounded, quotient(a));
+        store(rounded + 16, quotient(b));
     }
-    uint16_t* keys = static_cast<uint16_t*>(page) + position;
-    uint16_t* values = static_cast<uint16_t*>(page) + k_dim * kPageTokens + position * v_dim;
+    for (size_t i = 0; i < n; ++i) q[i * q_stride] = static_cast<int8_t>(rounded[i]);
+}
+
+TERN_INLINE void store_f32(const KvLayout& at, char* page, size_t k_dim, size_t v_dim, size_t position, const float* k,
+                           const float* v) {
+    float* keys = reinterpret_cast<float*>(page) + position;
+    for (size_t d = 0; d < k_dim; ++d) keys[d * kPageTokens] = k[d];
+    __builtin_memcpy(reinterpret_cast<float*>(page + at.v) + position * v_dim, v, v_dim * sizeof *v);
+}
+TERN_INLINE void store_f16(const KvLayout& at, char* page, size_t k_dim, size_t v_dim, size_t position, const float* k,
+                           const float* v) {
+    uint16_t* keys = reinterpret_cast<uint16_t*>(page) + position;
+    uint16_t* values = reinterpret_cast<uint16_t*>(page + at.v) + position * v_dim;
     for (size_t d = 0; d < k_dim; d += 16) {
         const size_t n = k_dim - d < 16 ? k_dim - d : 16;
         uint16_t h[16];
@@ -316,6 +402,29 @@ static void kv_store(void* page, KvType type, size_t k_dim, size_t v_dim, size_t
     for (size_t d = 0; d < v_dim; d += 16) {
         const size_t n = v_dim - d < 16 ? v_dim - d : 16;
         store_f16_part(values + d, load_part(v + d, n), n);
+    }
+}
+TERN_INLINE void store_q8(const KvLayout& at, char* page, size_t k_dim, size_t v_dim, size_t position, const float* k,
+                          const float* v) {
+    int8_t* keys = reinterpret_cast<int8_t*>(page) + position;
+    uint16_t* k_scales = reinterpret_cast<uint16_t*>(page + at.k_scales) + position;
+    for (size_t d = 0; d < k_dim; d += kKvBlock)
+        store_q8(k + d, k_dim - d < kKvBlock ? k_dim - d : kKvBlock, keys + d * kPageTokens, kPageTokens,
+                 k_scales + d / kKvBlock * kPageTokens);
+    int8_t* values = reinterpret_cast<int8_t*>(page + at.v) + position * v_dim;
+    uint16_t* v_scales = reinterpret_cast<uint16_t*>(page + at.v_scales) + position * kv_blocks(v_dim);
+    for (size_t d = 0; d < v_dim; d += kKvBlock)
+        store_q8(v + d, v_dim - d < kKvBlock ? v_dim - d : kKvBlock, values + d, 1, v_scales + d / kKvBlock);
+}
+
+static void kv_store(void* page, KvType type, size_t k_dim, size_t v_dim, size_t position, const float* k,
+                     const float* v) {
+    const KvLayout at = kv_layout(type, k_dim, v_dim);
+    char* bytes = static_cast<char*>(page);
+    switch (type) {
+        case KvType::f32: return store_f32(at, bytes, k_dim, v_dim, position, k, v);
+        case KvType::f16: return store_f16(at, bytes, k_dim, v_dim, position, k, v);
+        case KvType::q8_0: return store_q8(at, bytes, k_dim, v_dim, position, k, v);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "backend/blas/backend.h"
 #include "backend/cpu/backend.h"
+#include "backend/cpu/kv.h"
 #include "backend/interface.h"
 
 namespace tern::backend {
@@ -32,8 +33,7 @@ std::unique_ptr<Backend> make_backend(const std::string& name, const std::string
 std::uint64_t kv_page_bytes(const graph::Graph& graph, KvType type) noexcept {
     std::uint64_t bytes = 0;
     for (const graph::KvLayer& layer : graph.kv_layers())
-        bytes += std::uint64_t{layer.heads} * (layer.k_dim + layer.v_dim) * kernels::kPageTokens *
-                 (type == KvType::f16 ? 2 : 4);
+        bytes += layer.heads * std::uint64_t{kernels::kv_layout(cpu::kernel_type(type), layer.k_dim, layer.v_dim).bytes};
     return bytes;
 }
 

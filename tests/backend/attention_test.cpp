@@ -78,7 +78,7 @@ TEST(AttentionOp, ChunksAndNeighboursChangeNothing) {
         constexpr std::uint32_t n = 140;
         const Attention a(s, n);
         const std::size_t width = std::size_t{s.heads} * s.v_dim;
-        for (const KvType type : {KvType::f32, KvType::f16}) {
+        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
             const std::vector<float> whole = conform(a.g, {{{n}}}, type);
             expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}}, type), whole, "chunks");
             std::vector<std::vector<Sequence>> single;
@@ -105,12 +105,33 @@ TEST(AttentionOp, LongContext) {
         constexpr std::uint32_t n = (kSanitized ? 1 : 2) * kernels::kChunkTokens + 130;
         const Attention a(s, n);
         const std::vector<float> whole = conform(a.g, {{{n}}});
+        const std::vector<float> narrow = conform(a.g, {{{n}}}, KvType::q8_0);
+        expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1100, 1100}}}, KvType::q8_0), narrow, "q8_0");
         std::vector<std::uint32_t> rows(n);
         for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
         for (const std::uint32_t t : {0u, 1023u, 1024u, 1025u, 2047u, 2048u, n - 1})
             if (t < n) a.expect_token(whole.data() + std::size_t{t} * s.heads * s.v_dim, rows, t);
         expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1104, 1100}}, {{3, n - 4}}, {{1, n - 1}}}), whole,
                          "chunks");
+    }
+}
+
+// What a machine plans for a page is what the pages take.
+TEST(KvPages, PageBytes) {
+    const auto backend = backend::make_backend("cpu", "", 1);
+    for (const Shape& s : shapes()) {
+        const Attention a(s, 2);
+        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
+            const std::uint64_t bytes = backend::kv_page_bytes(a.g, type);
+            EXPECT_EQ(backend->make_kv(a.g, type, 1)->page_bytes(), bytes);
+            const std::uint64_t elements = std::uint64_t{s.kv_heads} * (s.k_dim + s.v_dim) * kernels::kPageTokens;
+            if (type == KvType::q8_0) {
+                EXPECT_GT(bytes, elements);
+                EXPECT_LT(bytes, elements * 2);
+            } else {
+                EXPECT_EQ(bytes, elements * (type == KvType::f32 ? 4 : 2));
+            }
+        }
     }
 }
 

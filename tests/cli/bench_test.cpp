@@ -13,7 +13,8 @@ class Bench : public CommandTest {};
 
 TEST_F(Bench, JsonFields) {
     tiny_model().write(path("m.gguf"));
-    const Outcome o = tern({"bench", "-m", path("m.gguf"), "-t", "1", "-p", "8", "-n", "4", "-d", "3", "-b", "2", "-r", "1", "--json"});
+    const Outcome o = tern({"bench", "-m", path("m.gguf"), "-t", "1", "-p", "8", "-n", "4", "-d", "3", "-b", "2", "-r", "1",
+                            "--kv-type", "q8_0", "--json"});
     ASSERT_TRUE(done(o));
     EXPECT_EQ(std::count(o.out.begin(), o.out.end(), '\n'), 1);
     const Json list = Json::parse(o.out);

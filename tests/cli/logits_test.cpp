@@ -54,6 +54,12 @@ TEST_F(Logits, TheSameBytesOnEveryPath) {
     EXPECT_EQ(wide.size(), whole.size());
     EXPECT_FALSE(wide == whole) << "--kv-type had no effect";
     EXPECT_TRUE(bytes({"--kv-type", "f32", "--chunk", "7"}) == wide);
+    EXPECT_TRUE(bytes({"--kv-type", "f16"}) == whole) << "f16 is the default";
+    const std::string narrow = bytes({"--kv-type", "q8_0"});
+    EXPECT_EQ(narrow.size(), whole.size());
+    EXPECT_FALSE(narrow == whole || narrow == wide) << "--kv-type q8_0 had no effect";
+    EXPECT_TRUE(bytes({"--kv-type", "q8_0", "--chunk", "7", "-t", "2"}) == narrow);
+    EXPECT_TRUE(bytes({"--kv-type", "q8_0", "--backend", "ref"}) == narrow);
 }
 
 TEST_F(Logits, OfBackendBlas) {

@@ -82,7 +82,8 @@ TEST_F(Run, PromptFromArgumentStdinAndIds) {
 
 TEST_F(Run, TheSameTokensAgain) {
     for (const std::vector<std::string>& how :
-         {std::vector<std::string>{"--temp", "0"}, {"--temp", "1.2", "--seed", "5", "--top-k", "0", "--top-p", "1", "--min-p", "0"}}) {
+         {std::vector<std::string>{"--temp", "0"}, {"--temp", "1.2", "--seed", "5", "--top-k", "0", "--top-p", "1", "--min-p", "0"},
+          {"--temp", "0", "--kv-type", "q8_0"}}) {
         std::vector<std::string> call{"-n", "60", "abcab"};
         call.insert(call.end(), how.begin(), how.end());
         const Json first = json(call);

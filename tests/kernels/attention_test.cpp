@@ -10,13 +10,24 @@ namespace {
 
 using namespace test;
 
+constexpr KvType kAllTypes[] = {KvType::f32, KvType::f16, KvType::q8_0};
+
+std::size_t kv_blocks(std::size_t dim) { return (dim + kKvBlock - 1) / kKvBlock; }
+
+template <class T>
+T read(const std::uint8_t* page, std::size_t offset, std::size_t i) {
+    T x;
+    std::memcpy(&x, page + offset + i * sizeof x, sizeof x);
+    return x;
+}
+
 // The KV pages of one head, with the values that the cache really holds.
 class Cache {
 public:
     Cache(KvType type, std::size_t k_dim, std::size_t v_dim, std::size_t positions, Values kind, Rng& rng,
           const KernelTable& table = table_ref())
         : type_(type), k_dim_(k_dim), v_dim_(v_dim), k_(positions * k_dim), v_(positions * v_dim) {
-        const std::size_t bytes = (k_dim + v_dim) * kPageTokens * (type == KvType::f16 ? 2 : 4);
+        const std::size_t bytes = layout().bytes;
         for (std::size_t i = 0; i < (positions + kPageTokens - 1) / kPageTokens; ++i) {
             storage_.push_back(std::make_unique<Guarded<std::uint8_t>>(bytes, 4));
             // What no position has filled is NaN: it must not reach any result.
@@ -33,12 +44,24 @@ public:
     std::uint8_t* page(std::size_t i) { return storage_[i]->data(); }
     std::size_t page_count() const { return pages_.size(); }
     std::size_t page_bytes() const { return storage_[0]->size(); }
-    float k(std::size_t position, std::size_t d) const { return stored(k_[position * k_dim_ + d]); }
-    float v(std::size_t position, std::size_t d) const { return stored(v_[position * v_dim_ + d]); }
+    KvLayout layout() const { return kv_layout(type_, k_dim_, v_dim_); }
+    float k(std::size_t position, std::size_t d) const {
+        const std::size_t at = position % kPageTokens;
+        return stored(position, 0, d * kPageTokens + at, layout().k_scales, d / kKvBlock * kPageTokens + at);
+    }
+    float v(std::size_t position, std::size_t d) const {
+        const std::size_t at = position % kPageTokens;
+        return stored(position, layout().v, at * v_dim_ + d, layout().v_scales, at * kv_blocks(v_dim_) + d / kKvBlock);
+    }
     KvType type() const { return type_; }
 
 private:
-    float stored(float x) const { return type_ == KvType::f16 ? f16_to_f32(f32_to_f16(x)) : x; }
+    float stored(std::size_t position, std::size_t part, std::size_t i, std::size_t scales, std::size_t scale) const {
+        const std::uint8_t* page = storage_[position / kPageTokens]->data();
+        if (type_ == KvType::f32) return read<float>(page, part, i);
+        if (type_ == KvType::f16) return f16_to_f32(read<std::uint16_t>(page, part, i));
+        return f16_to_f32(read<std::uint16_t>(page, scales, scale)) * read<std::int8_t>(page, part, i);
+    }
     KvType type_;
     std::size_t k_dim_, v_dim_;
     std::vector<float> k_, v_;
@@ -126,11 +149,11 @@ class Attention : public PerIsa {};
 TEST_P(Attention, EqualsTheReference) {
     Rng rng(31);
     for (int turn = 0; turn < 400; ++turn) {
-        const std::size_t dims[] = {64, 128, 16, 80, 1, 5, 33, 96, 47, 112};
-        const std::size_t k_dim = dims[rng() % 10], v_dim = dims[rng() % 10];
+        const std::size_t dims[] = {64, 128, 16, 80, 1, 5, 33, 96, 47, 112, 528};
+        const std::size_t k_dim = dims[rng() % 11], v_dim = dims[rng() % 11];
         const std::size_t rows = turn % 3 == 0 ? 1 + rng() % 40 : 1 + rng() % 9;
         const std::size_t positions = 1 + rng() % 300;
-        const KvType type = rng() % 2 ? KvType::f16 : KvType::f32;
+        const KvType type = kAllTypes[rng() % 3];
         const Values kind = turn % 4 == 3 ? Values::hostile : Values::usual;
         const Cache cache(type, k_dim, v_dim, positions, kind, rng);
         Query query = random_query(k_dim, v_dim, rows, positions, kind, rng);
@@ -144,19 +167,21 @@ TEST_P(Attention, EqualsTheReference) {
 TEST_P(Attention, LaterChunks) {
     Rng rng(32);
     const std::size_t positions = 2 * kChunkTokens + 100;
-    const Cache cache(KvType::f16, 64, 64, positions, Values::usual, rng);
-    for (std::size_t rows : {1u, 4u, 25u})
-        for (std::size_t begin = 0; begin < positions; begin += kChunkTokens) {
-            Query query = random_query(64, 64, rows, positions, Values::usual, rng);
-            query.chunk_begin = begin;
-            query.chunk_end = std::min(begin + kChunkTokens, positions);
-            ASSERT_TRUE(same_result(run(table_, cache, query), run(ref_, cache, query), 64)) << rows << " " << begin;
-        }
+    for (KvType type : {KvType::f16, KvType::q8_0}) {
+        const Cache cache(type, 64, 64, positions, Values::usual, rng);
+        for (std::size_t rows : {1u, 4u, 25u})
+            for (std::size_t begin = 0; begin < positions; begin += kChunkTokens) {
+                Query query = random_query(64, 64, rows, positions, Values::usual, rng);
+                query.chunk_begin = begin;
+                query.chunk_end = std::min(begin + kChunkTokens, positions);
+                ASSERT_TRUE(same_result(run(table_, cache, query), run(ref_, cache, query), 64)) << rows << " " << begin;
+            }
+    }
 }
 
 TEST_P(Attention, ARowAloneEqualsTheRowAmongOthers) {
     Rng rng(33);
-    for (KvType type : {KvType::f16, KvType::f32}) {
+    for (KvType type : kAllTypes) {
         const Cache cache(type, 64, 80, 200, Values::usual, rng);
         const Query all = random_query(64, 80, 29, 200, Values::usual, rng);
         const Result whole = run(table_, cache, all);
@@ -192,24 +217,29 @@ TEST_P(Attention, NotFiniteKeysAndValues) {
     const float bad[] = {HUGE_VALF, -HUGE_VALF, std::nanf(""), -HUGE_VALF};
     for (int turn = 0; turn < 200; ++turn) {
         const std::size_t k_dim = 1 + rng() % 20, v_dim = 1 + rng() % 40, positions = 1 + rng() % 200;
-        const KvType type = turn % 2 ? KvType::f16 : KvType::f32;
+        const KvType type = kAllTypes[turn % 3];
         Cache cache(type, k_dim, v_dim, positions, Values::usual, rng);
-        const auto poke = [&](std::size_t position, std::size_t element, float x) {
-            std::uint8_t* page = cache.page(position / kPageTokens);
+        const auto poke = [&](std::size_t position, bool key, std::size_t d, float x) {
+            const std::size_t at = position % kPageTokens;
             const std::uint16_t h = f32_to_f16(x);
-            if (type == KvType::f16)
-                std::memcpy(page + element * 2, &h, 2);
+            const KvLayout layout = cache.layout();
+            std::uint8_t* page = cache.page(position / kPageTokens);
+            if (type == KvType::q8_0)  // only a scale can be bad
+                page += key ? layout.k_scales + (d / kKvBlock * kPageTokens + at) * 2
+                            : layout.v_scales + (at * kv_blocks(v_dim) + d / kKvBlock) * 2;
             else
-                std::memcpy(page + element * 4, &x, 4);
+                page += (key ? d * kPageTokens + at : k_dim * kPageTokens + at * v_dim + d) * (type == KvType::f16 ? 2 : 4);
+            if (type == KvType::f32)
+                std::memcpy(page, &x, 4);
+            else
+                std::memcpy(page, &h, 2);
         };
         for (int i = 0; i < 3; ++i) {
-            const std::size_t position = rng() % positions, at = position % kPageTokens;
             const bool key = rng() % 2 != 0;
-            poke(position, key ? rng() % k_dim * kPageTokens + at : k_dim * kPageTokens + at * v_dim + rng() % v_dim,
-                 bad[rng() % 4]);
+            poke(rng() % positions, key, rng() % (key ? k_dim : v_dim), bad[rng() % 4]);
         }
         if (turn % 5 == 0)  // every score of the first page is -infinity, or +infinity where q is negative
-            for (std::size_t i = 0; i < std::min(positions, kPageTokens); ++i) poke(i, i, -HUGE_VALF);
+            for (std::size_t i = 0; i < std::min(positions, kPageTokens); ++i) poke(i, true, 0, -HUGE_VALF);
         Query query = random_query(k_dim, v_dim, 1 + rng() % 15, positions, Values::usual, rng);
         if (turn % 3 == 0) query.softcap = 3.0f;
         ASSERT_TRUE(same_result(run(table_, cache, query), run(ref_, cache, query), v_dim)) << "turn " << turn;
@@ -218,9 +248,9 @@ TEST_P(Attention, NotFiniteKeysAndValues) {
 
 TEST_P(Attention, KvStoreEqualsTheReference) {
     Rng rng(35);
-    for (KvType type : {KvType::f16, KvType::f32})
-        for (std::size_t k_dim : {1u, 15u, 16u, 64u, 100u})
-            for (std::size_t v_dim : {1u, 17u, 64u})
+    for (KvType type : kAllTypes)
+        for (std::size_t k_dim : {1u, 15u, 16u, 33u, 64u, 100u})
+            for (std::size_t v_dim : {1u, 17u, 47u, 64u})
                 for (Values kind : kAllValues) {
                     Rng a(k_dim), b(k_dim);
                     Cache want(type, k_dim, v_dim, 70, kind, a, ref_), got(type, k_dim, v_dim, 70, kind, b, table_);
@@ -228,6 +258,27 @@ TEST_P(Attention, KvStoreEqualsTheReference) {
                         ASSERT_EQ(std::memcmp(want.page(i), got.page(i), want.page_bytes()), 0)
                             << k_dim << " " << v_dim;
                 }
+}
+
+TEST_P(Attention, KvStoreOfAnyBitsEqualsTheReference) {
+    Rng rng(41);
+    const std::size_t dim = 45, bytes = kv_layout(KvType::q8_0, dim, dim).bytes;
+    Guarded<std::uint8_t> want(bytes, 4), got(bytes, 4);
+    for (int turn = 0; turn < 3000; ++turn) {
+        Floats k(dim), v(dim);
+        for (Floats* x : {&k, &v})
+            for (std::size_t i = 0; i < dim; ++i) {
+                // One exponent; all of them, which mostly has a NaN or an infinity; the half that has none.
+                const auto bits = static_cast<std::uint32_t>(rng());
+                const std::uint32_t exponent = static_cast<std::uint32_t>(turn) % 256 << 23;
+                const std::uint32_t u = turn % 2 ? (bits & 0x807fffff) | exponent : turn % 4 ? bits : bits & 0xbfffffff;
+                std::memcpy(x->data() + i, &u, 4);
+            }
+        if (turn % 3 == 0) std::fill(k.data(), k.data() + dim, turn % 2 ? -0.0f : 0x1p-18f * static_cast<float>(turn));
+        ref_.kv_store(want.data(), KvType::q8_0, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
+        table_.kv_store(got.data(), KvType::q8_0, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
+        ASSERT_EQ(std::memcmp(want.data(), got.data(), bytes), 0) << turn;
+    }
 }
 
 TEST_P(Attention, MergeAndFinishEqualTheReference) {
@@ -335,14 +386,120 @@ TEST(ReferenceAttention, AgainstDouble) {
     for (int turn = 0; turn < 60; ++turn) {
         const std::size_t k_dim = 1 + rng() % 70, v_dim = 1 + rng() % 70, rows = 1 + rng() % 4;
         const std::size_t positions = turn % 10 == 0 ? 2300 : 1 + rng() % 260;
-        const Cache cache(turn % 2 ? KvType::f16 : KvType::f32, k_dim, v_dim, positions, Values::usual, rng);
+        const Cache cache(kAllTypes[turn % 3], k_dim, v_dim, positions, Values::usual, rng);
         Query query = random_query(k_dim, v_dim, rows, positions, Values::usual, rng);
-        if (turn % 3 == 0) query.softcap = 5.0f;
+        if (turn % 5 == 0) query.softcap = 5.0f;
         for (std::size_t r = 0; r < rows; ++r)
             if (query.lo[r] >= query.hi[r]) query.lo[r] = 0, query.hi[r] = 1;
         const float sink = 0.7f;
         ASSERT_NO_FATAL_FAILURE(check_against_double(query, cache, positions, turn % 4 == 1 ? &sink : nullptr)) << turn;
     }
+}
+
+// What docs/numerics.md says that a stored element of q8_0 may be off by, given its block's largest magnitude.
+double q8_error(double largest) {
+    const double scale = largest / 127 * (1 + 0x1p-11) + 0x1p-25;
+    return std::max(scale / 2 * (1 + 0x1p-15), 127 * 0x1p-25);
+}
+
+TEST(Q8Kv, StoresWithinHalfAStep) {
+    Rng rng(42);
+    for (int turn = 0; turn < 500; ++turn) {
+        const std::size_t k_dim = 1 + rng() % 70, v_dim = 1 + rng() % 70;
+        Floats k = random_floats(k_dim, Values::usual, rng), v = random_floats(v_dim, Values::usual, rng);
+        const float size = std::ldexp(1.0f, static_cast<int>(rng() % 48) - 27);  // blocks of zeros, subnormal scales, …
+        for (std::size_t d = 0; d < k_dim; ++d) k[d] *= size;
+        for (std::size_t d = 0; d < v_dim; ++d) v[d] *= size;
+        const KvLayout at = kv_layout(KvType::q8_0, k_dim, v_dim);
+        Guarded<std::uint8_t> page(at.bytes, 4);
+        const std::size_t position = rng() % kPageTokens;
+        table_ref().kv_store(page.data(), KvType::q8_0, k_dim, v_dim, position, k.data(), v.data());
+        const auto check = [&](const Floats& x, std::size_t i, std::uint16_t scale, std::int8_t q) {
+            const std::size_t block = i / kKvBlock * kKvBlock;
+            float largest = 0;
+            for (std::size_t j = block; j < std::min(block + kKvBlock, x.size()); ++j)
+                largest = std::max(largest, std::fabs(x[j]));
+            ASSERT_EQ(scale, f32_to_f16(largest / 127));
+            ASSERT_NE(q, -128);
+            ASSERT_LE(std::fabs(static_cast<double>(x[i]) - static_cast<double>(f16_to_f32(scale)) * q), q8_error(largest))
+                << x[i] << " in a block of " << largest;
+        };
+        for (std::size_t d = 0; d < k_dim; ++d)
+            ASSERT_NO_FATAL_FAILURE(check(k, d, read<std::uint16_t>(page.data(), at.k_scales, d / kKvBlock * kPageTokens + position),
+                                          read<std::int8_t>(page.data(), 0, d * kPageTokens + position)));
+        for (std::size_t d = 0; d < v_dim; ++d)
+            ASSERT_NO_FATAL_FAILURE(check(v, d, read<std::uint16_t>(page.data(), at.v_scales, position * kv_blocks(v_dim) + d / kKvBlock),
+                                          read<std::int8_t>(page.data(), at.v, position * v_dim + d)));
+    }
+}
+
+TEST(Q8Kv, WhatNoScaleHolds) {
+    const auto stored = [](std::vector<float> x) {
+        x.resize(33, 1.0f);
+        std::vector<std::uint8_t> page(kv_layout(KvType::q8_0, 33, 33).bytes);
+        table_ref().kv_store(page.data(), KvType::q8_0, 33, 33, 0, x.data(), x.data());
+        const std::size_t scales = kv_layout(KvType::q8_0, 33, 33).v_scales, v = kv_layout(KvType::q8_0, 33, 33).v;
+        std::vector<float> out;
+        for (std::size_t i = 0; i < 33; ++i)
+            out.push_back(f16_to_f32(read<std::uint16_t>(page.data(), scales, i / 32)) * read<std::int8_t>(page.data(), v, i));
+        EXPECT_NEAR(out[32], 1.0f, 1e-3f) << "another block";
+        return out;
+    };
+    for (const float bad : {HUGE_VALF, -HUGE_VALF, std::nanf("")}) {
+        const std::vector<float> x = stored({1.0f, bad});
+        for (std::size_t i = 0; i < 32; ++i) EXPECT_TRUE(std::isnan(x[i]));
+    }
+    const std::vector<float> huge = stored({3e38f, -1e30f});
+    EXPECT_EQ(huge[0], 127 * 65504.0f);
+    EXPECT_EQ(huge[1], -127 * 65504.0f);
+    EXPECT_EQ(huge[2], 0.0f);
+    const std::vector<float> tiny = stored(std::vector<float>(32, -127 * 0x1p-25f));
+    EXPECT_TRUE(same_bits(tiny[0], 0.0f)) << "not -0";
+}
+
+// Another score by at most e moves every weight by a factor within e^(+-2e); another value adds what it is off by.
+TEST(Q8Kv, AttentionIsNearF32) {
+    for (std::size_t turn = 0; turn < 60; ++turn) {
+        Rng a(turn), b(turn);
+        const std::size_t k_dim = 1 + turn, v_dim = 70 - k_dim / 2, positions = 1 + k_dim * 3;
+        const Cache wide(KvType::f32, k_dim, v_dim, positions, Values::usual, a);
+        const Cache narrow(KvType::q8_0, k_dim, v_dim, positions, Values::usual, b);
+        Query query{k_dim, v_dim, 0, positions, {0}, {static_cast<std::uint32_t>(positions)}, random_floats(k_dim, Values::usual, a)};
+        for (std::size_t d = 0; d < k_dim; ++d) query.q[d] *= 0.05f;
+        double score = 0;
+        std::vector<double> value(v_dim, 0.0);
+        for (std::size_t i = 0; i < positions; ++i) {
+            const auto error = [&](auto element, std::size_t d, std::size_t dim) {
+                double largest = 0;
+                for (std::size_t j = d / kKvBlock * kKvBlock; j < std::min(dim, d / kKvBlock * kKvBlock + kKvBlock); ++j)
+                    largest = std::max<double>(largest, std::fabs(element(i, j)));
+                return q8_error(largest);
+            };
+            double sum = 0;
+            for (std::size_t d = 0; d < k_dim; ++d)
+                sum += std::fabs(query.q[d]) * error([&](auto p, auto j) { return wide.k(p, j); }, d, k_dim);
+            score = std::max(score, sum);
+            for (std::size_t d = 0; d < v_dim; ++d)
+                value[d] = std::max(value[d], error([&](auto p, auto j) { return wide.v(p, j); }, d, v_dim));
+        }
+        const Plain want = plain(wide, query, 0, nullptr);
+        const Result r = run(table_ref(), narrow, query);
+        const double rounding = 4 * plain(narrow, query, 0, nullptr).score_error + 2 * static_cast<double>(positions) * 0x1p-24;
+        for (std::size_t d = 0; d < v_dim; ++d)
+            ASSERT_LE(std::fabs(static_cast<double>(r.o[d]) / r.l[0] - want.o[d]),
+                      value[d] + (std::expm1(2 * score) + 2 * rounding) * want.spread[d])
+                << "turn " << turn << " d " << d;
+    }
+}
+
+TEST(KvPages, PartsStayAligned) {
+    for (KvType type : kAllTypes)
+        for (std::size_t k_dim = 1; k_dim < 140; ++k_dim) {
+            const KvLayout at = kv_layout(type, k_dim, 141 - k_dim);
+            for (std::size_t offset : {at.k_scales, at.v, at.v_scales, at.bytes}) EXPECT_EQ(offset % 64, 0u);
+        }
+    EXPECT_EQ(kv_layout(KvType::q8_0, 64, 128).bytes, 64u * (64 + 128) * 34 / 32);
+    EXPECT_EQ(kv_layout(KvType::f16, 64, 128).bytes, 64u * (64 + 128) * 2);
 }
 
 TEST(ReferenceAttention, SeeingNothingGivesZeros) {

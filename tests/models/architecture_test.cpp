@@ -80,16 +80,26 @@ TEST_P(Golden, EqualsThePeerOnEveryPath) {
     EXPECT_LT(test::nmse(half, expected), 1e-5);  // f16 keeps 11 bits of K and V
     EXPECT_NE(std::memcmp(half.data(), first.data(), first.size() * sizeof(float)), 0) << "f16 KV was not used";
 
+    const std::vector<float> narrow = logits(Runtime({.threads = 1, .isa = "scalar"}), file, tokens, tokens.size(), KvType::q8_0);
+    // A step of amax / 127 in a block of 32 is noise of at most 32 / (12 * 127^2) of its power, 1.7e-4; the residual
+    // stream adds the layers' noise to a signal that grows as well.
+    EXPECT_LT(test::nmse(narrow, expected), 2e-3);
+    EXPECT_GT(test::nmse(narrow, expected), test::nmse(half, expected)) << "q8_0 KV was not used";
+
     const kernels::IsaList isas = kernels::isas(kernels::detect_cpu());
     for (std::size_t i = 0; i < isas.count; ++i) {
         if (!isas.items[i].usable) continue;
         for (const unsigned threads : {1u, 2u, 3u, 5u}) {
             const Runtime runtime({.threads = threads, .isa = isas.items[i].name});
             for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, tokens.size()}) {
-                const std::vector<float> other = logits(runtime, file, tokens, chunk);
-                ASSERT_EQ(other.size(), first.size());
-                EXPECT_EQ(std::memcmp(other.data(), first.data(), first.size() * sizeof(float)), 0)
-                    << isas.items[i].name << ", " << threads << " threads, chunks of " << chunk;
+                for (const KvType kv : {KvType::f32, KvType::q8_0}) {
+                    const std::vector<float>& want = kv == KvType::f32 ? first : narrow;
+                    const std::vector<float> other = logits(runtime, file, tokens, chunk, kv);
+                    ASSERT_EQ(other.size(), want.size());
+                    EXPECT_EQ(std::memcmp(other.data(), want.data(), want.size() * sizeof(float)), 0)
+                        << isas.items[i].name << ", " << threads << " threads, chunks of " << chunk
+                        << (kv == KvType::f32 ? "" : ", q8_0 KV");
+                }
             }
             const std::vector<float> mixed = logits_in_company(runtime, file, tokens, threads);
             ASSERT_EQ(mixed.size(), first.size());

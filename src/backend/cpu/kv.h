@@ -1,4 +1,4 @@
-// KV pages in host memory. Page p, layer l, head h: K [k_dim][64] then V [64][v_dim], at
+// KV pages in host memory. Page p, layer l, head h: a page of kernels/kernel.h (KvLayout), at
 // p * page_bytes + layer_offset[l] + h * head_bytes[l].
 #pragma once
 
@@ -9,6 +9,8 @@
 #include "kernels/kernel.h"
 
 namespace tern::backend::cpu {
+
+kernels::KvType kernel_type(KvType type) noexcept;
 
 class CpuKv final : public KvMemory {
 public:
