@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/mapped_file.h"
 #include "base/memory.h"
+#include "support/sanitizer.h"
 
 namespace tern {
 namespace {
@@ -98,6 +99,7 @@ std::uint64_t locked_kib() {
 
 // In a process of its own, which gives up root's right to lock what it likes.
 TEST(Memory, LocksUpToTheLimitAndSaysWhatTheLimitIs) {
+    if (test::kSanitized) GTEST_SKIP() << "the sanitizers turn mlock into nothing";
     constexpr rlim_t kLimit = 256 << 10;
     rlimit now{};
     ASSERT_EQ(getrlimit(RLIMIT_MEMLOCK, &now), 0);
