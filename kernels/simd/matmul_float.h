@@ -1,8 +1,9 @@
 // Matrix products with float weights. Lanes are the 16 stripes of k, so a tile of rows x tokens keeps one vector of
 // partial sums per output; any order of tiles gives the same bits.
 //
-// Many tokens: a panel of kTileRows rows is widened to f32 once per kChunk elements (F32 weights are used in place) and
-// stays in L1 while a block of tokens, which stays in L2, passes by. Few tokens: straight from the weights, widened
+// Many tokens: a panel of kTileRows rows is widened to f32 once per kChunk elements and stays in L1 while a block of
+// tokens, which stays in L2, passes by. F32 weights are copied, too: in place, rows of a power of two share the few places
+// of L1 that they can have. Few tokens: straight from the weights, widened
 // in registers, each weight read once.
 #pragma once
 
@@ -123,11 +124,10 @@ static __attribute__((noinline)) void panel_tile(const TileArgs& a) {
     tile<Weights, kRows, kTokens, (kRows * kTokens * kParts > 12 && kParts > 1) ? 1 : kParts, false>(a);
 }
 
-// Rows [0, kRows) x all tokens, the panel widened or in place.
+// Rows [0, kRows) x all tokens.
 template <class Weights, size_t kRows>
 static void panel(const MatmulArgs& a, const void* w, float* out, float* partial, float* widened) {
     using Element = typename Weights::Element;
-    constexpr bool kWiden = sizeof(Element) != sizeof(float);
     const float* x = static_cast<const float*>(a.act);
     for (size_t k = 0; k < a.k; k += kChunk) {
         const size_t n = a.k - k < kChunk ? a.k - k : kChunk;
@@ -136,21 +136,15 @@ static void panel(const MatmulArgs& a, const void* w, float* out, float* partial
         tile_args.n = n;
         tile_args.x_stride = a.act_stride;
         tile_args.first = k == 0;
-        if constexpr (kWiden) {
-            for (size_t r = 0; r < kRows; ++r) {
-                const auto* row =
-                    reinterpret_cast<const Element*>(static_cast<const char*>(w) + r * a.w_row_bytes) + k;
-                float* wide = widened + r * kChunk;
-                size_t i = 0;
-                for (; i + kLanes <= n; i += kLanes) reg_store(wide + i, Weights::load_reg(row + i));
-                if (i < n) store_part(wide + i, Weights::load_last(row + i, n - i), n - i);
-            }
-            tile_args.w = widened;
-            tile_args.w_row_bytes = kChunk * sizeof(float);
-        } else {
-            tile_args.w = static_cast<const Element*>(w) + k;
-            tile_args.w_row_bytes = a.w_row_bytes;
+        for (size_t r = 0; r < kRows; ++r) {
+            const auto* row = reinterpret_cast<const Element*>(static_cast<const char*>(w) + r * a.w_row_bytes) + k;
+            float* wide = widened + r * kChunk;
+            size_t i = 0;
+            for (; i + kLanes <= n; i += kLanes) reg_store(wide + i, Weights::load_reg(row + i));
+            if (i < n) store_part(wide + i, Weights::load_last(row + i, n - i), n - i);
         }
+        tile_args.w = widened;
+        tile_args.w_row_bytes = kChunk * sizeof(float);
         for (size_t t = 0; t < a.tokens;) {
             const size_t tokens = a.tokens - t < kTileTokens ? a.tokens - t : kTileTokens;
             tile_args.x = x + t * a.act_stride + k;
