@@ -5,6 +5,8 @@
 #include <atomic>
 #include <charconv>
 #include <csignal>
+#include <map>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -22,8 +24,10 @@ struct RunOptions {
     bool has_prompt = false;
     std::string system;
     std::string ids;
-    std::uint32_t max_tokens = 256;
+    std::optional<std::uint32_t> max_tokens;
     std::uint32_t context = 0;
+    std::optional<ContextPolicy> when_full;
+    std::uint32_t keep = 0;
     KvType kv_type = KvType::f16;
     SamplerOptions sampling;
     bool raw = false;
@@ -105,7 +109,11 @@ private:
 int run(const RunOptions& options) {
     Request request;
     request.sampling = options.sampling;
-    request.max_tokens = options.max_tokens;
+    constexpr std::uint32_t kMaxTokens = 256;
+    request.max_tokens = options.max_tokens.value_or(kMaxTokens);
+    // A number of tokens that was asked for is given or refused; the default is only a limit.
+    request.when_full = options.when_full.value_or(options.max_tokens ? ContextPolicy::refuse : ContextPolicy::stop);
+    request.keep = options.keep;
     std::string prompt;
     if (!options.ids.empty())
         request.prompt_tokens = parse_ids(options.ids);
@@ -117,15 +125,22 @@ int run(const RunOptions& options) {
     const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
     if (options.ids.empty()) request.prompt_tokens = encode_prompt(model, prompt, options);
     // No more of the cache than this request can fill.
-    EngineOptions engine_options{.context = options.context, .kv_type = options.kv_type};
+    EngineOptions engine_options{.context = options.context, .kv_type = options.kv_type, .parallel = 1};
     if (options.context == 0) {
-        const std::uint64_t most = request.prompt_tokens.size() + std::uint64_t{options.max_tokens};
+        const std::uint64_t most = request.prompt_tokens.size() + std::uint64_t{request.max_tokens};
         engine_options.context = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, model.info().context_length));
     }
     Engine engine(model, engine_options);
     const double load_ms = loading.ms();
 
-    Reply reply = engine.submit(std::move(request));
+    Reply reply = [&] {
+        try {
+            return engine.submit(std::move(request));
+        } catch (const Error& e) {
+            if (e.code() != ErrorCode::context_full) throw;
+            throw Error(e.code(), fmt::format("{} (--ctx, --on-full stop or slide)", e.what()));
+        }
+    }();
     std::string text;
     FinishReason reason;
     {
@@ -163,6 +178,10 @@ int run(const RunOptions& options) {
                                "{:.1f}/s · {}",
                                load_ms, t.prompt_tokens, prompt_rate, t.first_token_ms, t.generated_tokens, rate,
                                to_string(reason)));
+    if (const std::uint32_t dropped = reply.dropped())
+        print_note(fmt::format("the context of {} tokens was full: {} older tokens were dropped on the way; --ctx sets another "
+                               "size",
+                               engine.context(), dropped));
     if (reason == FinishReason::context_full)
         print_note(fmt::format("the context of {} tokens is full: {} of prompt, {} generated; --ctx sets another size",
                                engine.context(), t.prompt_tokens, t.generated_tokens));
@@ -179,6 +198,12 @@ void add_run(CLI::App& program, Action& action) {
     });
     command->add_option("-n", o->max_tokens, "most tokens to generate (256)")->option_text("N")->check(CLI::PositiveNumber);
     command->add_option("--ctx", o->context, "context in tokens (as much as is needed)")->option_text("N");
+    command->add_option("--on-full", o->when_full, "a full context: refuse (before), stop (there), slide (drop the oldest)")
+        ->option_text("POLICY")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, ContextPolicy>{{"refuse", ContextPolicy::refuse},
+                                                                                 {"stop", ContextPolicy::stop},
+                                                                                 {"slide", ContextPolicy::slide}}));
+    command->add_option("--keep", o->keep, "with slide: first tokens that always stay (0)")->option_text("N");
     add_kv_type_option(command, o->kv_type);
     command->add_option("--ids", o->ids, "token ids instead of a text: 1,2,3")->option_text("IDS")->excludes("PROMPT");
     CLI::Option* raw = command->add_flag("--raw", o->raw, "a text to continue, without the model's chat template");

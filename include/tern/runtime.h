@@ -27,6 +27,9 @@ struct RuntimeOptions {
     // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512", "neon". Empty: the best this CPU has. The results
     // are the same bits.
     std::string isa{};
+    // Bytes that the models and engines of this runtime may take together: weights (mapped ones, too), KV caches and
+    // intermediate results. What does not fit is refused before it is taken. 0: no limit of its own.
+    std::uint64_t memory_budget = 0;
     // Receives the library's log lines, from any thread, one call at a time. Without one they are dropped.
     std::function<void(LogLevel, std::string_view)> log{};
 };

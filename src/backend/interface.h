@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <tern/engine.h>
 
@@ -13,7 +14,19 @@
 
 namespace tern::backend {
 
-// KV memory: `pages` pages, each holding kernels::kPageTokens positions of every KV layer and head of a graph.
+// How the KV layers of a graph share page tables. Layers of one window form one or more groups, so that pages behind a
+// window can be freed; where windows differ, the layers of the larger part are cut into several groups, so that the pages
+// of all groups have about the same size and come from one pool.
+struct KvGroups {
+    std::vector<std::uint32_t> of_layer;  // KV layer -> group
+    std::vector<std::uint32_t> windows;   // group -> window, 0: none
+    std::uint64_t page_bytes = 0;         // of the largest group
+
+    std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(windows.size()); }
+};
+KvGroups kv_groups(const graph::Graph& graph, KvType type);
+
+// KV memory: `pages` pages, each holding kernels::kPageTokens positions of every layer and head of one group.
 class KvMemory {
 public:
     virtual ~KvMemory() = default;
@@ -21,6 +34,14 @@ public:
     virtual std::uint64_t page_bytes() const noexcept = 0;
     // Copies one page over another (a fork writes its own copy).
     virtual void copy_page(std::uint32_t from, std::uint32_t to) = 0;
+    // A page's bytes, page_bytes() of them, for storage elsewhere; only the same kind of memory reads them again.
+    virtual void read_page(std::uint32_t page, std::span<std::byte> to) const = 0;
+    virtual void write_page(std::uint32_t page, std::span<const std::byte> from) = 0;
+    // Whether move() can: every layer's keys are rotated as the last step, and none has a window.
+    virtual bool can_move() const noexcept = 0;
+    // Moves the positions [from, from + count) of a sequence to [to, to + count), to < from, and rotates their keys to
+    // the new positions. `table` as in Segment. Values keep their bits; keys are rotated in f32 and stored again.
+    virtual void move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to, std::uint32_t count) = 0;
 };
 
 // Consecutive tokens of one sequence in a batch.
@@ -28,7 +49,9 @@ struct Segment {
     std::uint32_t first = 0;      // index of its first token in the batch
     std::uint32_t count = 0;
     std::uint32_t position = 0;   // of its first token
-    std::span<const std::uint32_t> pages;  // page table; holds at least position + count positions
+    // Page table, [block of kPageTokens positions][group]: at least position + count positions. Blocks that no token
+    // of the segment sees in a group may name any page there.
+    std::span<const std::uint32_t> pages;
 };
 
 // One ragged batch. `outputs` lists, ascending, the tokens whose logits are wanted.
@@ -62,12 +85,11 @@ public:
     // The graph must outlive the program.
     virtual std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) = 0;
     virtual std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) = 0;
+    // What Program::scratch_bytes() of compile() would be; takes no memory.
+    virtual std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) = 0;
     // What else a user should know about what computes here: the version and settings of a foreign library.
     virtual std::string info() const { return {}; }
 };
-
-// Bytes of one page for a graph's KV layers.
-std::uint64_t kv_page_bytes(const graph::Graph& graph, KvType type) noexcept;
 
 // One row per backend: registry.cpp. Error(invalid_argument) naming the known ones; Error(unsupported) for an
 // instruction set that this CPU lacks.

@@ -11,12 +11,13 @@ namespace {
 constexpr unsigned kMaxThreads = 1024;
 }  // namespace
 
-Runtime::Runtime(RuntimeOptions options) : impl_(std::make_shared<Impl>()) {
+Runtime::Runtime(RuntimeOptions options) {
     if (options.threads > kMaxThreads)
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("{} threads asked for; at most {} are possible", options.threads, kMaxThreads));
-    impl_->backend = backend::make_backend(options.backend, options.isa, options.threads);
-    impl_->options = std::move(options);
+    impl_ = std::make_shared<Impl>(std::move(options));
+    const RuntimeOptions& o = impl_->options;
+    impl_->backend = backend::make_backend(o.backend, o.isa, o.threads);
     impl_->log(LogLevel::info, fmt::format("backend {} ({}), {} threads, {}", backend(), isa(), threads(), cpu_name()));
     if (const std::string info = backend_info(); !info.empty()) impl_->log(LogLevel::info, info);
 }

@@ -1,58 +1,39 @@
-// Requests share each step: one token of every sequence that generates, then pieces of the prompts that wait, up to
-// the batch. There is no thread of the engine's own: whoever waits for a reply runs the steps for everybody.
+// The engine's thread, and what callers do beside it: check and hand over requests, take pieces.
 #include <fmt/format.h>
 #include <tern/engine.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <deque>
-#include <list>
-#include <mutex>
-#include <new>
+#include <future>
+#include <thread>
 
 #include "backend/runtime_impl.h"
 #include "engine/machine.h"
+#include "engine/reply.h"
+#include "engine/scheduler.h"
 
 namespace tern {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using engine::Errand;
+using engine::Mailbox;
+using engine::Sequence;
 
-double ms(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+constexpr std::uint32_t kMaxSamples = 1024;
+constexpr std::uint32_t kMaxParallel = 4096;
 
-// Holds text back as long as it may be the beginning of a stop text.
-class StopFilter {
-public:
-    explicit StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+double ms(std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
-    // Text that is safe to pass on; sets `stopped` when a stop text was found (what comes before it is returned).
-    std::string feed(const std::string& text, bool& stopped) {
-        if (stops_.empty()) return text;
-        held_ += text;
-        std::size_t at = std::string::npos;
-        for (const std::string& stop : stops_) at = std::min(at, held_.find(stop));
-        stopped = at != std::string::npos;
-        std::size_t safe = at;
-        if (!stopped) {
-            safe = held_.size();
-            for (const std::string& stop : stops_)
-                for (std::size_t n = std::min(stop.size() - 1, held_.size()); n > 0; --n)
-                    if (held_.compare(held_.size() - n, n, stop, 0, n) == 0) {
-                        safe = std::min(safe, held_.size() - n);
-                        break;
-                    }
-        }
-        std::string out = held_.substr(0, safe);
-        held_.erase(0, safe);
-        return out;
-    }
-    std::string flush() { return std::exchange(held_, {}); }
-
-private:
-    std::vector<std::string> stops_;
-    std::string held_;
-};
+engine::MachineOptions machine_options(const EngineOptions& o) {
+    if (o.parallel == 0 || o.parallel > kMaxParallel)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("parallel is {}; it must be between 1 and {}", o.parallel, kMaxParallel));
+    return {.context = o.context,
+            .kv_memory = o.kv_memory,
+            .kv_type = o.kv_type,
+            .batch = o.batch,
+            .outputs = std::max<std::uint32_t>(o.parallel, 16),
+            .park_memory = o.park_memory};
+}
 
 }  // namespace
 
@@ -62,206 +43,94 @@ const char* to_string(FinishReason reason) noexcept {
         case FinishReason::length: return "length";
         case FinishReason::cancelled: return "cancelled";
         case FinishReason::context_full: return "context_full";
+        case FinishReason::timeout: return "timeout";
         case FinishReason::error: return "error";
     }
     return "unknown";
 }
 
-// Outlives the engine as long as a reply does. `engine` is null once the engine is gone.
-struct Link {
-    std::mutex mutex;
-    Engine::Impl* engine = nullptr;
-};
-
-struct Reply::Impl {
-    Impl(std::shared_ptr<Link> l, const Model& model, Request r, std::vector<TokenId> ids, std::uint32_t vocab)
-        : link(std::move(l)), request(std::move(r)), prompt(std::move(ids)), sampler(request.sampling, vocab),
-          stop(std::move(request.stop)) {
-        if (model.tokenizer().kind() != TokenizerKind::none)
-            decoder.emplace(model.tokenizer(), StreamOptions{.skip_special = true, .after = prompt.back()});
-        sampler.accept(std::span<const TokenId>(prompt.data(), prompt.size()));
-    }
-
-    const std::shared_ptr<Link> link;
-    std::atomic<bool> cancelled{false};
-    std::vector<TokenId> seen;  // the caller's copy of `generated`
-
-    // All that follows is guarded by link->mutex.
-    Request request;
-    std::vector<TokenId> prompt;
-    Sampler sampler;
-    StopFilter stop;
-    std::optional<StreamDecoder> decoder;
-    std::optional<kv::PageTable> table;  // while active
-    std::uint32_t reserved = 0;          // pages set aside for it and not yet taken
-    TokenId pending = 0;                 // sampled, not yet evaluated
-    std::vector<TokenId> generated;
-    std::vector<TokenId> unseen;  // generated since the last piece
-    std::deque<Piece> pieces;
-    bool finished = false;
-    FinishReason reason = FinishReason::stop;
-    std::optional<Error> error;
-    Clock::time_point submitted = Clock::now(), started{}, first_token{}, last_token{};
-
-    void emit(std::string text) {
-        if (text.empty()) return;
-        pieces.push_back({std::move(text), std::exchange(unseen, {})});
-    }
-};
-
 struct Engine::Impl {
-    explicit Impl(Model model, const EngineOptions& o)
-        : machine(std::move(model), {.context = o.context, .kv_memory = o.kv_memory, .kv_type = o.kv_type, .batch = o.batch}) {
-        const std::size_t words = machine.model().tokenizer().vocab_size();
-        vocab = machine.vocab_size();
-        // Rows beyond the vocabulary are padding and never chosen.
-        if (machine.model().tokenizer().kind() != TokenizerKind::none && words > 0)
-            vocab = std::min(vocab, static_cast<std::uint32_t>(words));
-        link->engine = this;
+    Impl(Model model, const EngineOptions& options)
+        : machine(std::move(model), machine_options(options)), vocab(usable_vocabulary()),
+          scheduler(machine, options, vocab), plan(machine.plan().memory) {
+        try {
+            thread = std::thread([this] { run(); });
+        } catch (const std::system_error& e) {
+            throw Error(ErrorCode::out_of_memory, fmt::format("the engine's thread cannot be started: {}", e.what()));
+        }
     }
 
-    const std::shared_ptr<Link> link = std::make_shared<Link>();  // its mutex guards all that follows
+    ~Impl() {
+        {
+            const std::lock_guard lock(mailbox->mutex);
+            mailbox->stop = true;
+        }
+        mailbox->changed.notify_one();
+        thread.join();
+    }
+
+    // Rows beyond the vocabulary are padding and never chosen.
+    std::uint32_t usable_vocabulary() const {
+        const Tokenizer& tokenizer = machine.model().tokenizer();
+        const std::size_t words = tokenizer.vocab_size();
+        if (tokenizer.kind() == TokenizerKind::none || words == 0) return machine.vocab_size();
+        return std::min(machine.vocab_size(), static_cast<std::uint32_t>(words));
+    }
+
+    void run() noexcept {
+        std::list<Sequence> arrived;
+        for (;;) {
+            bool look = false, stop = false;
+            {
+                std::unique_lock lock(mailbox->mutex);
+                const auto work = [&] {
+                    return mailbox->stop || !mailbox->requests.empty() || !mailbox->errands.empty();
+                };
+                if (scheduler.idle()) mailbox->changed.wait(lock, work);
+                arrived.splice(arrived.end(), mailbox->requests);
+                look = std::exchange(mailbox->look, false);
+                stop = mailbox->stop;
+                while (!mailbox->errands.empty()) {
+                    Errand* errand = mailbox->errands.front();
+                    mailbox->errands.pop_front();
+                    lock.unlock();
+                    try {
+                        errand->run(scheduler);
+                    } catch (...) {
+                        errand->error = std::current_exception();
+                    }
+                    lock.lock();
+                    errand->done = true;
+                    mailbox->errand_done.notify_all();
+                }
+                if (stop) mailbox->closed = true;
+            }
+            scheduler.add(arrived);
+            if (stop) {
+                scheduler.end_all();
+                return;
+            }
+            if (!scheduler.idle()) scheduler.step(look);
+        }
+    }
+
+    // Has the engine's thread do something between two steps, and waits for it.
+    void ask(std::function<void(engine::Scheduler&)> what) {
+        Errand errand{std::move(what)};
+        std::unique_lock lock(mailbox->mutex);
+        mailbox->errands.push_back(&errand);
+        mailbox->changed.notify_one();
+        mailbox->errand_done.wait(lock, [&] { return errand.done; });
+        lock.unlock();
+        if (errand.error) std::rethrow_exception(errand.error);
+    }
+
+    const std::shared_ptr<Mailbox> mailbox = std::make_shared<Mailbox>();
     engine::Machine machine;
-    std::uint32_t vocab = 0;
-    std::list<std::shared_ptr<Reply::Impl>> waiting, active;
-    std::uint32_t reserved = 0;  // pages promised to active requests and not yet taken
-    std::vector<TokenId> tokens;
-    std::vector<backend::Segment> segments;
-    std::vector<std::uint32_t> outputs;
-    struct Part {
-        Reply::Impl* reply;
-        bool output;
-    };
-    std::vector<Part> parts;
-
-    // `whole`: text held back so far is part of the reply (after a stop text it is not).
-    void finish(Reply::Impl& r, FinishReason reason, bool whole = true) {
-        if (r.finished) return;
-        r.finished = true;
-        r.reason = reason;
-        try {
-            if (whole) {
-                bool stopped = false;
-                std::string tail = r.decoder ? r.stop.feed(r.decoder->flush(), stopped) : std::string();
-                if (!stopped) tail += r.stop.flush();
-                r.emit(std::move(tail));
-            }
-        } catch (const std::bad_alloc&) {
-            r.error = Error(ErrorCode::out_of_memory, "no memory for the end of the text");
-            r.reason = FinishReason::error;
-        }
-        reserved -= r.reserved;
-        r.reserved = 0;
-        r.table.reset();
-    }
-
-    void fail(Reply::Impl& r, Error error) {
-        r.error = std::move(error);
-        finish(r, FinishReason::error);
-    }
-
-    // Takes the ended out of the lists, and admits those whose whole need is free.
-    void admit() {
-        const auto drop = [&](std::list<std::shared_ptr<Reply::Impl>>& list) {
-            list.remove_if([&](const std::shared_ptr<Reply::Impl>& r) {
-                if (r->cancelled) finish(*r, FinishReason::cancelled);
-                return r->finished;
-            });
-        };
-        drop(active);
-        drop(waiting);
-        while (!waiting.empty()) {
-            Reply::Impl& r = *waiting.front();
-            const std::uint64_t most = std::min<std::uint64_t>(machine.context(), r.prompt.size() + r.request.max_tokens);
-            r.table.emplace(machine.pool());
-            const std::uint32_t need = r.table->pages_needed(static_cast<std::uint32_t>(most));
-            if (need > machine.pool().free_pages() - reserved) {
-                r.table.reset();
-                break;
-            }
-            r.reserved = need;
-            reserved += need;
-            active.splice(active.end(), waiting, waiting.begin());
-        }
-    }
-
-    void add(Reply::Impl& r, std::span<const TokenId> ids, bool output) {
-        const std::uint32_t position = r.table->length();
-        const std::uint32_t taken = r.table->pages_needed(position + static_cast<std::uint32_t>(ids.size()));
-        r.table->resize(position + static_cast<std::uint32_t>(ids.size()));
-        r.reserved -= taken;
-        reserved -= taken;
-        const auto first = static_cast<std::uint32_t>(tokens.size());
-        segments.push_back({first, static_cast<std::uint32_t>(ids.size()), position, r.table->pages()});
-        tokens.insert(tokens.end(), ids.begin(), ids.end());
-        if (output) outputs.push_back(static_cast<std::uint32_t>(tokens.size()) - 1);
-        parts.push_back({&r, output});
-    }
-
-    // One step for everybody. The mutex is held.
-    void step() {
-        admit();
-        tokens.clear();
-        segments.clear();
-        outputs.clear();
-        parts.clear();
-        for (const auto& r : active)
-            if (r->table->length() >= r->prompt.size() && tokens.size() < machine.batch())
-                add(*r, {&r->pending, 1}, true);
-        for (const auto& r : active) {
-            const std::size_t done = r->table->length();
-            const std::size_t room = machine.batch() - tokens.size();
-            if (done >= r->prompt.size() || room == 0) continue;
-            if (done == 0) r->started = Clock::now();
-            const std::size_t count = std::min(r->prompt.size() - done, room);
-            add(*r, std::span<const TokenId>(r->prompt).subspan(done, count), done + count == r->prompt.size());
-        }
-        if (parts.empty()) return;
-        std::span<const float> logits;
-        try {
-            logits = machine.run({tokens, segments, outputs});
-        } catch (const Error& e) {
-            for (const Part& part : parts) fail(*part.reply, e);
-            return;
-        } catch (const std::bad_alloc&) {
-            for (const Part& part : parts) fail(*part.reply, Error(ErrorCode::out_of_memory, "no memory for a step"));
-            return;
-        }
-        const std::size_t stride = machine.vocab_size();
-        std::size_t row = 0;
-        for (const Part& part : parts)
-            if (part.output) accept(*part.reply, logits.subspan(row++ * stride, vocab));
-    }
-
-    // The next token of one request.
-    void accept(Reply::Impl& r, std::span<const float> logits) {
-        try {
-            const TokenId id = r.sampler.sample(logits);
-            const Clock::time_point now = Clock::now();
-            if (r.generated.empty()) r.first_token = now;
-            r.last_token = now;
-            const Tokenizer& tokenizer = machine.model().tokenizer();
-            if (!r.request.ignore_end && tokenizer.kind() != TokenizerKind::none && tokenizer.is_end_of_generation(id))
-                return finish(r, FinishReason::stop);
-            r.sampler.accept(id);
-            r.generated.push_back(id);
-            r.unseen.push_back(id);
-            r.pending = id;
-            if (r.decoder) {
-                bool stopped = false;
-                r.emit(r.stop.feed(r.decoder->feed(id), stopped));
-                if (stopped) return finish(r, FinishReason::stop, false);
-            } else {
-                r.pieces.push_back({{}, std::exchange(r.unseen, {})});
-            }
-            if (r.generated.size() >= r.request.max_tokens) return finish(r, FinishReason::length);
-            if (r.table->length() >= machine.context()) return finish(r, FinishReason::context_full);
-        } catch (const Error& e) {
-            fail(r, e);
-        } catch (const std::bad_alloc&) {
-            fail(r, Error(ErrorCode::out_of_memory, "no memory for the reply"));
-        }
-    }
+    const std::uint32_t vocab;
+    engine::Scheduler scheduler;
+    const MemoryPlan plan;
+    std::thread thread;
 };
 
 // ---- Reply --------------------------------------------------------------------------------------------------------
@@ -277,66 +146,105 @@ Reply& Reply::operator=(Reply&& other) noexcept {
 }
 
 Reply::~Reply() {
-    if (!impl_) return;
-    cancel();
-    // Gives the pages back now instead of at somebody's next step.
-    const std::lock_guard lock(impl_->link->mutex);
-    if (impl_->link->engine) impl_->link->engine->admit();
+    if (impl_ && !impl_->detached) cancel();
+}
+
+// The first piece there is, accounted to its sample. The mutex is held.
+std::optional<Piece> Reply::Impl::take(std::unique_lock<std::mutex>&) {
+    if (pieces.empty()) return std::nullopt;
+    Piece& first = pieces.front();
+    // Appended before the piece is gone, so that a failure loses nothing.
+    std::string& text = texts[first.sample];
+    std::vector<TokenId>& tokens = seen[first.sample];
+    tokens.reserve(tokens.size() + first.tokens.size());
+    text += first.text;
+    tokens.insert(tokens.end(), first.tokens.begin(), first.tokens.end());
+    std::optional<Piece> piece(std::move(first));
+    pieces.pop_front();
+    return piece;
 }
 
 std::optional<Piece> Reply::next() {
     Impl& r = *impl_;
-    // Others who wait for this engine take turns at the steps: the lock is given up between them.
-    for (;;) {
-        const std::lock_guard lock(r.link->mutex);
-        if (r.cancelled && !r.finished && r.link->engine) r.link->engine->admit();
-        r.seen.insert(r.seen.end(), r.generated.begin() + static_cast<std::ptrdiff_t>(r.seen.size()), r.generated.end());
-        if (!r.pieces.empty()) {
-            Piece piece = std::move(r.pieces.front());
-            r.pieces.pop_front();
-            return piece;
-        }
-        if (r.finished || !r.link->engine) return std::nullopt;
-        r.link->engine->step();
-    }
+    std::unique_lock lock(r.mutex);
+    r.changed.wait(lock, [&] { return !r.pieces.empty() || r.running == 0; });
+    return r.take(lock);
 }
 
-std::string Reply::text() {
-    std::string all;
-    while (std::optional<Piece> piece = next()) all += piece->text;
-    return all;
+std::optional<Piece> Reply::poll() {
+    std::unique_lock lock(impl_->mutex);
+    return impl_->take(lock);
+}
+
+bool Reply::done() const noexcept {
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->running == 0 && impl_->pieces.empty();
+}
+
+void Reply::wait() {
+    std::unique_lock lock(impl_->mutex);
+    impl_->changed.wait(lock, [&] { return impl_->running == 0; });
+}
+
+namespace {
+
+std::uint32_t checked(const Reply::Impl& r, std::uint32_t sample) {
+    if (sample >= r.samples.size())
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("sample {} does not exist; the request has {}", sample, r.samples.size()));
+    return sample;
+}
+
+}  // namespace
+
+std::string Reply::text(std::uint32_t sample) {
+    checked(*impl_, sample);
+    while (next()) {}
+    return impl_->texts[sample];
 }
 
 void Reply::cancel() noexcept {
-    if (impl_) impl_->cancelled = true;
+    if (!impl_ || impl_->cancelled.exchange(true)) return;
+    impl_->mailbox->notice_cancel();
 }
 
-FinishReason Reply::finish_reason() {
-    Impl& r = *impl_;
-    for (;;) {
-        const std::lock_guard lock(r.link->mutex);
-        if (r.cancelled && !r.finished && r.link->engine) r.link->engine->admit();
-        r.seen.insert(r.seen.end(), r.generated.begin() + static_cast<std::ptrdiff_t>(r.seen.size()), r.generated.end());
-        if (r.finished || !r.link->engine) return r.reason;
-        r.link->engine->step();
-    }
+void Reply::detach() noexcept { impl_->detached = true; }
+
+FinishReason Reply::finish_reason(std::uint32_t sample) {
+    checked(*impl_, sample);
+    std::unique_lock lock(impl_->mutex);
+    impl_->changed.wait(lock, [&] { return impl_->samples[sample].ended; });
+    return impl_->samples[sample].reason;
 }
 
-const std::optional<Error>& Reply::error() {
-    finish_reason();
-    return impl_->error;
+const std::optional<Error>& Reply::error(std::uint32_t sample) {
+    finish_reason(sample);
+    return impl_->samples[sample].error;
 }
 
 const std::vector<TokenId>& Reply::prompt_tokens() const noexcept { return impl_->prompt; }
-const std::vector<TokenId>& Reply::tokens() const noexcept { return impl_->seen; }
+const std::vector<TokenId>& Reply::tokens(std::uint32_t sample) const { return impl_->seen[checked(*impl_, sample)]; }
+
+const std::vector<TokenScore>& Reply::prompt_scores() {
+    std::unique_lock lock(impl_->mutex);
+    impl_->changed.wait(lock, [&] { return impl_->prompt_scored || impl_->running == 0; });
+    return impl_->prompt_scores;
+}
+
+std::uint32_t Reply::dropped(std::uint32_t sample) const {
+    checked(*impl_, sample);
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->samples[sample].dropped;
+}
 
 Timings Reply::timings() const noexcept {
     const Impl& r = *impl_;
-    const std::lock_guard lock(r.link->mutex);
+    const std::lock_guard lock(r.mutex);
     Timings t;
     t.prompt_tokens = static_cast<std::uint32_t>(r.prompt.size());
-    t.generated_tokens = static_cast<std::uint32_t>(r.generated.size());
-    if (r.first_token == Clock::time_point{}) return t;
+    t.cached_tokens = r.cached_tokens;
+    t.generated_tokens = r.generated;
+    if (r.first_token == Impl::Clock::time_point{}) return t;
     t.prompt_ms = ms(r.first_token - r.started);
     t.first_token_ms = ms(r.first_token - r.submitted);
     t.generate_ms = ms(r.last_token - r.first_token);
@@ -347,34 +255,20 @@ Timings Reply::timings() const noexcept {
 
 Engine::Engine(Model model, const EngineOptions& options) : impl_(std::make_unique<Impl>(std::move(model), options)) {}
 Engine::Engine(Engine&&) noexcept = default;
-Engine& Engine::operator=(Engine&& other) noexcept {
-    if (this != &other) {
-        Engine old(std::move(*this));
-        impl_ = std::move(other.impl_);
-    }
-    return *this;
-}
-
-Engine::~Engine() {
-    if (!impl_) return;
-    const std::shared_ptr<Link> link = impl_->link;
-    const std::lock_guard lock(link->mutex);
-    for (auto* list : {&impl_->waiting, &impl_->active})
-        for (const auto& r : *list) r->cancelled = true;
-    impl_->admit();
-    link->engine = nullptr;
-}
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
 
 Reply Engine::submit(Request request) {
     Impl& e = *impl_;
     const Model& model = e.machine.model();
+    const Tokenizer& tokenizer = model.tokenizer();
     if (!request.prompt.empty() && !request.prompt_tokens.empty())
         throw Error(ErrorCode::invalid_argument, "a request has a prompt or prompt_tokens, not both");
     std::vector<TokenId> ids = std::move(request.prompt_tokens);
     if (!request.prompt.empty())
-        ids = model.tokenizer().encode(request.prompt, {.add_special = true, .parse_special = request.parse_special});
-    else if (ids.empty() && model.tokenizer().kind() != TokenizerKind::none && model.tokenizer().adds_bos())
-        ids.push_back(*model.tokenizer().bos());  // from nothing: the model begins by itself
+        ids = tokenizer.encode(request.prompt, {.add_special = true, .parse_special = request.parse_special});
+    else if (ids.empty() && tokenizer.kind() != TokenizerKind::none && tokenizer.adds_bos())
+        ids.push_back(*tokenizer.bos());  // from nothing: the model begins by itself
     if (ids.empty()) throw Error(ErrorCode::invalid_argument, "the prompt is empty; give a text or token ids");
     e.machine.check_tokens(ids);
     for (const TokenId id : ids)
@@ -383,15 +277,83 @@ Reply Engine::submit(Request request) {
                         fmt::format("token id {} is padding beyond the vocabulary of {}", id, e.vocab));
     for (const std::string& stop : request.stop)
         if (stop.empty()) throw Error(ErrorCode::invalid_argument, "a stop text is empty");
-    if (request.max_tokens == 0) throw Error(ErrorCode::invalid_argument, "max_tokens is 0; at least 1 is generated");
-    if (ids.size() > e.machine.context())
+    if (request.samples == 0 || request.samples > kMaxSamples)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("samples is {}; it must be between 1 and {}", request.samples, kMaxSamples));
+    if (request.timeout < std::chrono::milliseconds::zero())
+        throw Error(ErrorCode::invalid_argument, "timeout is negative; 0 means none");
+    const std::uint32_t context = e.machine.context();
+    if (ids.size() > context)
         throw Error(ErrorCode::context_full,
                     fmt::format("the prompt has {} tokens and the context {}; shorten the prompt or ask for a larger context",
-                                ids.size(), e.machine.context()));
-    auto reply = std::make_shared<Reply::Impl>(e.link, model, std::move(request), std::move(ids), e.vocab);
-    const std::lock_guard lock(e.link->mutex);
-    e.waiting.push_back(reply);
+                                ids.size(), context));
+    // The last token that is generated needs no position.
+    const std::uint64_t most = ids.size() + (request.max_tokens > 0 ? std::uint64_t{request.max_tokens} - 1 : 0);
+    if (request.when_full == ContextPolicy::refuse && most > context)
+        throw Error(ErrorCode::context_full,
+                    fmt::format("the prompt's {} tokens and {} to generate need {} positions, and the context has {}; ask for "
+                                "at most {} tokens, a larger context, or another policy for a full context",
+                                ids.size(), request.max_tokens, most, context, context - ids.size() + 1));
+    if (request.when_full == ContextPolicy::slide) {
+        if (!e.machine.kv().can_move())
+            throw Error(ErrorCode::unsupported, "the positions of this model cannot be moved, so its context cannot slide");
+        if (request.keep > context / 2)
+            throw Error(ErrorCode::invalid_argument,
+                        fmt::format("keep is {}; at most half the context, {}, can be kept", request.keep, context / 2));
+    }
+
+    std::vector<std::string> stops = request.stop;
+    auto reply = std::make_shared<Reply::Impl>(e.mailbox, std::move(request), std::move(ids));
+    const Request& r = reply->request;
+    std::list<Sequence> made;
+    for (std::uint32_t i = 0; i < r.samples; ++i) {
+        SamplerOptions sampling = r.sampling;
+        sampling.seed += i;
+        std::list<Sequence>& list = i == 0 ? made : made.front().siblings;
+        Sequence& s = list.emplace_back(reply, i, kv::PageTable(e.machine.pool(), e.machine.plan().groups.count()),
+                                        Sampler(sampling, e.vocab));
+        s.tokens = reply->prompt;
+        s.priority = r.priority;
+        if (r.timeout.count() > 0) s.deadline = reply->submitted + r.timeout;
+        s.stop = engine::StopFilter(stops);
+        if (tokenizer.kind() != TokenizerKind::none)
+            s.decoder.emplace(tokenizer, StreamOptions{.skip_special = true, .after = reply->prompt.back()});
+        s.sampler.accept(std::span<const TokenId>(reply->prompt));
+    }
+    {
+        const std::lock_guard lock(e.mailbox->mutex);
+        e.mailbox->requests.splice(e.mailbox->requests.end(), made);
+    }
+    e.mailbox->changed.notify_one();
     return Reply(std::move(reply));
+}
+
+MemoryPlan Engine::plan(const Model& model, const EngineOptions& options) {
+    return engine::plan_machine(model, machine_options(options)).memory;
+}
+
+const MemoryPlan& Engine::memory() const noexcept { return impl_->plan; }
+EngineStatus Engine::status() const { return impl_->scheduler.status(); }
+
+void Engine::save(const std::vector<TokenId>& tokens, const std::filesystem::path& path, const std::string& cache_salt) {
+    Request request;
+    request.prompt_tokens = tokens;
+    request.max_tokens = 0;
+    request.cache_salt = cache_salt;
+    Reply reply = submit(std::move(request));
+    reply.wait();
+    if (reply.error()) throw *reply.error();
+    impl_->ask([&](engine::Scheduler& s) { s.save(tokens, path, cache_salt); });
+}
+
+std::vector<TokenId> Engine::restore(const std::filesystem::path& path, const std::string& cache_salt) {
+    std::vector<TokenId> tokens;
+    impl_->ask([&](engine::Scheduler& s) { tokens = s.restore(path, cache_salt); });
+    return tokens;
+}
+
+void Engine::clear_cache() {
+    impl_->ask([](engine::Scheduler& s) { s.clear_cache(); });
 }
 
 std::uint32_t Engine::context() const noexcept { return impl_->machine.context(); }

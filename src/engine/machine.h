@@ -8,28 +8,46 @@
 #include <tern/engine.h>
 
 #include "backend/interface.h"
+#include "base/budget.h"
 #include "kv/page_pool.h"
 
 namespace tern::engine {
 
 struct MachineOptions {
-    std::uint32_t context = 0;     // 0: the model's, or less if `pages` or the memory available holds less
+    std::uint32_t context = 0;     // 0: the model's, or less if the memory allowed or available holds less
     std::uint32_t sequences = 1;   // of the full context that must fit at once
-    std::uint64_t kv_memory = 0;   // 0: as much as sequences × context needs
+    std::uint64_t kv_memory = 0;   // all of it is used; 0: as much as sequences × context needs
     KvType kv_type = KvType::f16;
     std::uint32_t batch = 512;
+    std::uint32_t outputs = 16;    // rows of logits that the usual program has room for
+    std::uint64_t park_memory = 0; // counted only
 };
+
+// Sizes, before anything is taken.
+struct MachinePlan {
+    backend::KvGroups groups;
+    std::uint32_t context = 0;
+    std::uint32_t batch = 0;
+    std::uint32_t outputs = 0;
+    std::uint32_t pages = 0;
+    bool reduced = false;         // the context is shorter than the model's because of the memory
+    MemoryPlan memory;
+};
+// Error(invalid_argument): an option out of range. What does not fit is not an error here; see MemoryPlan::fits.
+MachinePlan plan_machine(const Model& model, const MachineOptions& options);
 
 class Machine {
 public:
-    // Error(invalid_argument): an option out of range. Error(out_of_memory), with the numbers and what would fit:
-    // the KV cache needs more than the memory available.
+    // Error(invalid_argument): an option out of range. Error(out_of_memory), with the numbers and what would fit.
     Machine(Model model, const MachineOptions& options);
 
     const Model& model() const noexcept { return model_; }
-    std::uint32_t context() const noexcept { return context_; }
-    std::uint32_t batch() const noexcept { return batch_; }
+    const MachinePlan& plan() const noexcept { return plan_; }
+    std::uint32_t context() const noexcept { return plan_.context; }
+    std::uint32_t batch() const noexcept { return plan_.batch; }
+    std::uint32_t outputs() const noexcept { return plan_.outputs; }
     kv::PagePool& pool() noexcept { return pool_; }
+    backend::KvMemory& kv() noexcept { return *kv_; }
     std::uint64_t kv_bytes() const noexcept { return kv_->page_bytes() * kv_->pages(); }
     std::uint64_t scratch_bytes() const noexcept;
     std::uint32_t vocab_size() const noexcept { return model_.info().vocab_size; }
@@ -42,9 +60,8 @@ public:
 
 private:
     Model model_;
-    std::uint32_t context_ = 0;
-    std::uint32_t batch_;
-    std::uint32_t few_;  // outputs that the usual program has room for
+    MachinePlan plan_;
+    base::Share budget_;
     std::unique_ptr<backend::KvMemory> kv_;
     kv::PagePool pool_{0};
     std::unique_ptr<backend::Program> program_;

@@ -4,12 +4,16 @@
 #include <algorithm>
 
 #include "engine/machine.h"
+#include "kv/sequence_file.h"
+#include "models/model_impl.h"
 
 namespace tern {
 
 struct Session::Impl {
     engine::Machine machine;
+    const KvType kv_type;
     std::vector<kv::PageTable> tables;
+    std::vector<std::vector<TokenId>> tokens_of;  // what each sequence holds
     std::vector<float> rows;  // when one call needs several batches
     std::vector<TokenId> tokens;
     std::vector<backend::Segment> segments;
@@ -17,9 +21,17 @@ struct Session::Impl {
 
     Impl(Model model, const SessionOptions& o)
         : machine(std::move(model),
-                  {.context = o.context, .sequences = o.sequences, .kv_type = o.kv_type, .batch = o.batch}) {
+                  {.context = o.context, .sequences = o.sequences, .kv_type = o.kv_type, .batch = o.batch,
+                   .outputs = std::max<std::uint32_t>(o.sequences, 16)}),
+          kv_type(o.kv_type) {
         tables.reserve(o.sequences);
-        for (std::uint32_t i = 0; i < o.sequences; ++i) tables.emplace_back(machine.pool());
+        for (std::uint32_t i = 0; i < o.sequences; ++i) tables.emplace_back(machine.pool(), machine.plan().groups.count());
+        tokens_of.resize(o.sequences);
+    }
+
+    kv::SequenceKind kind() const {
+        const backend::KvGroups& groups = machine.plan().groups;
+        return {models::identity(*machine.model().impl()), kv_type, groups.count(), groups.page_bytes};
     }
 
     kv::PageTable& table(std::uint32_t sequence) {
@@ -73,7 +85,11 @@ std::span<const float> Session::eval(std::span<const Append> items) {
             const std::size_t count = std::min(a.tokens.size() - done, s.machine.batch() - s.tokens.size());
             const auto first = static_cast<std::uint32_t>(s.tokens.size());
             const std::uint32_t position = table.length();
-            table.resize(position + static_cast<std::uint32_t>(count));
+            std::vector<TokenId>& held = s.tokens_of[a.sequence];
+            held.reserve(position + count);
+            table.grow(position + static_cast<std::uint32_t>(count), s.machine.kv());
+            held.insert(held.end(), a.tokens.begin() + static_cast<std::ptrdiff_t>(done),
+                        a.tokens.begin() + static_cast<std::ptrdiff_t>(done + count));
             s.segments.push_back({first, static_cast<std::uint32_t>(count), position, {}});
             s.segments.back().pages = table.pages();
             s.tokens.insert(s.tokens.end(), a.tokens.begin() + static_cast<std::ptrdiff_t>(done),
@@ -103,7 +119,38 @@ void Session::truncate(std::uint32_t sequence, std::uint32_t position) {
     if (position > table.length())
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("cannot truncate to {}: sequence {} holds {} tokens", position, sequence, table.length()));
-    table.resize(position);
+    table.truncate(position);
+    impl_->tokens_of[sequence].resize(position);
+}
+
+void Session::save(std::uint32_t sequence, const std::filesystem::path& path) const {
+    const kv::PageTable& table = impl_->table(sequence);
+    const std::vector<TokenId>& tokens = impl_->tokens_of[sequence];
+    std::string text;
+    if (model().tokenizer().kind() != TokenizerKind::none) text = model().tokenizer().decode(tokens);
+    kv::write_sequence(path, impl_->kind(), tokens, text, table, impl_->machine.kv());
+}
+
+std::vector<TokenId> Session::restore(std::uint32_t sequence, const std::filesystem::path& path) {
+    kv::PageTable& table = impl_->table(sequence);
+    const kv::SequenceFile file(path, impl_->kind());
+    impl_->machine.check_tokens(file.tokens());
+    if (file.tokens().size() > impl_->machine.context())
+        throw Error(ErrorCode::context_full, fmt::format("'{}' holds {} tokens and the context {}", path.string(),
+                                                         file.tokens().size(), impl_->machine.context()));
+    for (std::uint32_t b = 0; b < file.blocks(); ++b)
+        for (std::uint32_t g = 0; g < table.groups(); ++g)
+            if (file.page(b, g).empty())
+                throw Error(ErrorCode::bad_file, fmt::format("'{}' was saved by an engine, which has freed pages behind a "
+                                                             "window; a session keeps them",
+                                                             path.string()));
+    std::vector<TokenId> held = file.tokens(), result = file.tokens();
+    table.truncate(0);
+    table.grow(static_cast<std::uint32_t>(held.size()), impl_->machine.kv());
+    for (std::uint32_t b = 0; b < file.blocks(); ++b)
+        for (std::uint32_t g = 0; g < table.groups(); ++g) impl_->machine.kv().write_page(table.block(b)[g], file.page(b, g));
+    impl_->tokens_of[sequence] = std::move(held);
+    return result;
 }
 
 std::uint64_t Session::kv_bytes() const noexcept { return impl_->machine.kv_bytes(); }

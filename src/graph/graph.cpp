@@ -124,7 +124,10 @@ Value Graph::attention(Value q, Value k, Value v, const Heads& h, float scale, c
     op.softcap = softcap;
     op.visibility = visibility;
     op.layer = static_cast<std::uint32_t>(kv_layers_.size());
-    kv_layers_.push_back({h.kv, h.k_dim, h.v_dim});
+    std::int32_t rope = -1;
+    for (const Op& made : ops_)
+        if (made.out == k && made.kind == OpKind::rope) rope = static_cast<std::int32_t>(made.rope);
+    kv_layers_.push_back({h.kv, h.k_dim, h.v_dim, visibility.window, rope});
     ValueInfo out = info(q);
     out.cols = std::uint64_t{h.q} * h.v_dim;
     return push(std::move(op), out);

@@ -105,6 +105,8 @@ struct KvLayer {
     std::uint32_t heads = 0;
     std::uint32_t k_dim = 0;
     std::uint32_t v_dim = 0;
+    std::uint32_t window = 0;  // positions behind it are never looked at; 0: all are
+    std::int32_t rope = -1;    // index into Graph::ropes of what rotated the keys; -1: nothing, or not as the last step
 };
 
 // Builder and result. The methods check shapes; a mismatch is Error(internal): models check their weights before.

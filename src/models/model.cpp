@@ -43,6 +43,17 @@ void measure(const graph::Graph& graph, std::span<const gguf::Tensor> tensors, M
     }
 }
 
+void take_budget(Model::Impl& impl, std::uint64_t bytes, const std::string& name) {
+    base::Budget& budget = impl.runtime.impl()->budget;
+    if (!budget.take(bytes))
+        throw Error(ErrorCode::out_of_memory,
+                    fmt::format("the weights of '{}' need {:.0f} MiB, and {:.0f} of the memory budget's {:.0f} MiB are left; a "
+                                "format of fewer bits, or a larger budget, would fit",
+                                name, static_cast<double>(bytes) / MiB, static_cast<double>(budget.left()) / MiB,
+                                static_cast<double>(budget.limit()) / MiB));
+    impl.budget = base::Share(budget, bytes);
+}
+
 std::shared_ptr<Model::Impl> define(const Runtime& runtime, gguf::File file, std::span<const gguf::Tensor> tensors) {
     auto impl = std::make_shared<Model::Impl>(runtime);
     models::Loader loader(file, tensors.empty() ? file.tensors() : tensors);
@@ -58,6 +69,7 @@ std::shared_ptr<Model::Impl> define(const Runtime& runtime, gguf::File file, std
     model.info.architecture = loader.architecture();
     model.info.name =
         file.string_or("general.name", std::filesystem::path(file.name()).stem().string());
+    take_budget(*impl, model.info.weight_bytes, file.name());
     impl->info = std::move(model.info);
     impl->graph = std::move(model.graph);
     impl->file = std::move(file);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/aligned_buffer.h"
+#include "base/budget.h"
 #include "graph/graph.h"
 
 namespace tern {
@@ -12,6 +13,7 @@ namespace tern {
 struct Model::Impl {
     explicit Impl(Runtime r) : runtime(std::move(r)) {}
     Runtime runtime;
+    base::Share budget;              // of the weights; after `runtime`, which keeps the budget
     std::optional<gguf::File> file;  // keeps metadata and mapped weights
     base::AlignedBuffer memory;      // weights of a random model
     ModelInfo info;
@@ -20,6 +22,10 @@ struct Model::Impl {
 };
 
 namespace models {
+
+// A hash of what the model computes: its operations with their numbers, and of each weight its name, format, shape and
+// 4 KiB each from its beginning, middle and end. Not of the vocabulary. Two models of one identity give the same KV cache.
+std::uint64_t identity(const Model::Impl& model) noexcept;
 
 // What a model of random weights consists of: the bytes of a GGUF file without tensors, and its tensors in file order.
 struct RandomPlan {

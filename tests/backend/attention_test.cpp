@@ -122,7 +122,7 @@ TEST(KvPages, PageBytes) {
     for (const Shape& s : shapes()) {
         const Attention a(s, 2);
         for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
-            const std::uint64_t bytes = backend::kv_page_bytes(a.g, type);
+            const std::uint64_t bytes = backend::kv_groups(a.g, type).page_bytes;
             EXPECT_EQ(backend->make_kv(a.g, type, 1)->page_bytes(), bytes);
             const std::uint64_t elements = std::uint64_t{s.kv_heads} * (s.k_dim + s.v_dim) * kernels::kPageTokens;
             if (type == KvType::q8_0) {

@@ -147,7 +147,9 @@ TEST_F(Run, Limits) {
     EXPECT_TRUE(failed(run({"-n", "1", "--ctx", "4", "--ids", "1,5,6,7,8"}), 1, {"4", "5"}));
     EXPECT_TRUE(failed(run({"-n", "1", "--ids", "1,5,100000"}), 1, {"100000"}));
     // A context that fills is not an error of the program: what was generated is given, and said to be cut.
-    const Outcome full = run({"-n", "50", "--ctx", "10", "--temp", "0", "--ids", "1,5,6,7", "--json"});
+    EXPECT_TRUE(failed(run({"-n", "50", "--ctx", "10", "--ids", "1,5,6,7"}), 1, {"50", "10", "at most 7", "--on-full"}));
+    const Outcome full =
+        run({"-n", "50", "--ctx", "10", "--on-full", "stop", "--temp", "0", "--ids", "1,5,6,7", "--json"});
     EXPECT_EQ(full.exit_status, 0);
     const Json j = Json::parse(full.out, nullptr, false);
     EXPECT_EQ(j["finish_reason"], "context_full");
@@ -158,6 +160,15 @@ TEST_F(Run, Limits) {
     std::string ids = "1";
     for (std::uint32_t i = 0; i < kTinyContext; ++i) ids += ",5";
     EXPECT_TRUE(failed(run({"-n", "1", "--ids", ids}), 1, {std::to_string(kTinyContext), std::to_string(kTinyContext + 1)}));
+}
+
+TEST_F(Run, SlidesWhenAsked) {
+    const Outcome o = run({"-n", "50", "--ctx", "10", "--on-full", "slide", "--temp", "0", "--ids", "1,5,6,7", "--json"});
+    EXPECT_EQ(o.exit_status, 0);
+    const Json j = Json::parse(o.out, nullptr, false);
+    EXPECT_EQ(j["finish_reason"], "length");
+    EXPECT_EQ(j["tokens"].size(), 50u);
+    EXPECT_NE(o.err.find("dropped"), std::string::npos) << o.err;
 }
 
 TEST_F(Run, EmptyPromptStillHasItsFirstToken) {

@@ -120,7 +120,14 @@ TEST(Engine, RefusesWhatCannotBeDone) {
     EXPECT_EQ(code(r), ErrorCode::invalid_argument);
     r.prompt_tokens = {-1};
     EXPECT_EQ(code(r), ErrorCode::invalid_argument);
-    r = greedy("x", 0);
+    r = greedy("x", 100);
+    EXPECT_EQ(code(r), ErrorCode::context_full);  // it does not fit, and the policy is to refuse
+    r = greedy("x", 5);
+    r.samples = 0;
+    EXPECT_EQ(code(r), ErrorCode::invalid_argument);
+    r = greedy("x", 5);
+    r.when_full = ContextPolicy::slide;
+    r.keep = 17;
     EXPECT_EQ(code(r), ErrorCode::invalid_argument);
     r = greedy("x", 5);
     r.stop = {""};
@@ -136,7 +143,10 @@ TEST(Engine, AFullContextIsReported) {
     TERN_REFERENCE(path, "models/stories260k.gguf");
     const Stories s(path);
     Engine engine(s.model, {.context = 40});
-    Reply reply = engine.submit(greedy("Once upon a time", 100));
+    Request request = greedy("Once upon a time", 100);
+    EXPECT_THROW(engine.submit(request), Error);
+    request.when_full = ContextPolicy::stop;
+    Reply reply = engine.submit(request);
     reply.text();
     EXPECT_EQ(reply.finish_reason(), FinishReason::context_full);
     EXPECT_EQ(reply.prompt_tokens().size() + reply.tokens().size(), 41u);  // the last one needs no position

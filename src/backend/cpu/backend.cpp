@@ -26,8 +26,11 @@ public:
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
         return std::make_unique<CpuProgram>(graph, limits, kernels_, dense_.get(), pool_);
     }
+    std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
+        return CpuProgram::scratch_bytes(graph, limits, kernels_, dense_.get(), pool_);
+    }
     std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) override {
-        return std::make_unique<CpuKv>(graph, type, pages);
+        return std::make_unique<CpuKv>(graph, type, pages, kernels_.table);
     }
 
 private:

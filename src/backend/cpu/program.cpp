@@ -64,8 +64,23 @@ struct CpuProgram::Work {
 
 CpuProgram::CpuProgram(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
                        const DenseProduct* dense, base::ThreadPool& pool)
-    : graph_(graph), limits_(limits), kernels_(kernels), dense_(dense), pool_(pool) {
+    : CpuProgram(graph, limits, kernels, dense, pool, SizesOnly{}) {
     compile();
+    arena_ = base::AlignedBuffer(plan_.bytes, "intermediate results; a smaller batch needs less");
+    acts_ = base::AlignedBuffer(sizes_.acts, "quantised activations; a smaller batch needs less");
+    angles_ = base::AlignedBuffer(sizes_.angles, "rotation angles; a smaller batch needs less");
+    scratch_ = base::AlignedBuffer(scratch_stride_ * pool_.size(), "kernel scratch; fewer threads need less");
+    partials_ = base::AlignedBuffer(sizes_.partials, "results of attention; a shorter context needs less");
+    counters_ = std::make_unique<Counter[]>(steps_.size() * pool_.size());
+    positions_.reserve(limits_.max_tokens);
+}
+
+std::uint64_t CpuProgram::scratch_bytes(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
+                                        const DenseProduct* dense, base::ThreadPool& pool) {
+    CpuProgram program(graph, limits, kernels, dense, pool, SizesOnly{});
+    program.compile();
+    return program.plan_.bytes + program.sizes_.acts + program.sizes_.angles + program.sizes_.partials +
+           program.scratch_stride_ * pool.size();
 }
 
 void CpuProgram::compile() {
@@ -204,16 +219,10 @@ void CpuProgram::compile() {
             phases[order[n]].first = steps_[steps_before].phase;
     }
     plan_ = graph::plan_buffers(graph_, phases, limits_.max_tokens, limits_.max_outputs);
-    arena_ = base::AlignedBuffer(plan_.bytes, "intermediate results; a smaller batch needs less");
-    acts_ = base::AlignedBuffer(max_act_bytes, "quantised activations; a smaller batch needs less");
-    angles_ = base::AlignedBuffer(angle_floats * sizeof(float), "rotation angles; a smaller batch needs less");
     // Matrix products and attention never run at the same time in a worker.
     scratch_stride_ = round_up(std::max(max_matmul_scratch, attention_scratch), 4096) + 64;
     scratch_stride_ = round_up(scratch_stride_, 64);
-    scratch_ = base::AlignedBuffer(scratch_stride_ * pool_.size(), "kernel scratch; fewer threads need less");
-    partials_ = base::AlignedBuffer(partial_floats * sizeof(float), "results of attention; a shorter context needs less");
-    counters_ = std::make_unique<Counter[]>(steps_.size() * pool_.size());
-    positions_.reserve(limits_.max_tokens);
+    sizes_ = {max_act_bytes, angle_floats * sizeof(float), partial_floats * sizeof(float)};
 }
 
 std::uint64_t CpuProgram::scratch_bytes() const noexcept {
@@ -328,7 +337,7 @@ void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std
             const std::size_t position = positions_[row];
             const graph::Heads& h = op.attention;
             for (std::uint32_t head = 0; head < h.kv; ++head)
-                k.kv_store(work.kv.block(segment->pages[position / kernels::kPageTokens], op.layer, head),
+                k.kv_store(work.kv.block(segment->pages, position / kernels::kPageTokens, op.layer, head),
                            work.kv.type(), h.k_dim, h.v_dim, position % kernels::kPageTokens,
                            row_of(op.in[1], row) + std::size_t{head} * h.k_dim,
                            row_of(op.in[2], row) + std::size_t{head} * h.v_dim);
@@ -649,8 +658,11 @@ CpuProgram::Queries CpuProgram::prepare_queries(const Op& op, const Segment& seg
     void* kernel_scratch = take(kernels::attention_scratch_bytes(h.k_dim, h.v_dim));
     const std::size_t last_position = segment.position + first + count - 1;
     auto* pages = reinterpret_cast<const void**>(take((last_position / kernels::kPageTokens + 1) * sizeof(void*)));
-    for (std::size_t p = 0; p <= last_position / kernels::kPageTokens; ++p)
-        pages[p] = work.kv.block(segment.pages[p], op.layer, kv_head);
+    const std::size_t first_page =
+        first_visible(op, static_cast<std::uint32_t>(segment.position + first)) / kernels::kPageTokens;
+    std::fill_n(pages, first_page, nullptr);
+    for (std::size_t p = first_page; p <= last_position / kernels::kPageTokens; ++p)
+        pages[p] = work.kv.block(segment.pages, p, op.layer, kv_head);
     auto* q = reinterpret_cast<float*>(at);
     auto* lo = reinterpret_cast<std::uint32_t*>(q + row_count * h.k_dim);
     auto* hi = lo + row_count;

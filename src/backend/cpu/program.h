@@ -32,6 +32,9 @@ public:
                const DenseProduct* dense, base::ThreadPool& pool);
     std::span<const float> run(const Batch& batch, KvMemory& kv) override;
     std::uint64_t scratch_bytes() const noexcept override;
+    // What scratch_bytes() of such a program would be.
+    static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
+                                       const DenseProduct* dense, base::ThreadPool& pool);
 
 private:
     enum class StepKind : std::uint8_t {
@@ -49,6 +52,11 @@ private:
     };
     struct Work;  // of one run
 
+    struct SizesOnly {};
+    CpuProgram(const graph::Graph& graph, const Limits& limits, const kernels::KernelSet& kernels,
+               const DenseProduct* dense, base::ThreadPool& pool, SizesOnly)
+        : graph_(graph), limits_(limits), kernels_(kernels), dense_(dense), pool_(pool) {}
+    // Steps and sizes; takes no buffers.
     void compile();
     void execute(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
     void run_rows(const Step& step, unsigned worker, Work& work) const noexcept;
@@ -98,6 +106,9 @@ private:
     base::AlignedBuffer angles_;   // cos and sin per rope and token
     base::AlignedBuffer scratch_;  // per worker
     base::AlignedBuffer partials_; // of attention, by KV head and chunk; one layer at a time
+    struct {
+        std::size_t acts = 0, angles = 0, partials = 0;
+    } sizes_;
     std::size_t scratch_stride_ = 0;
     std::vector<std::size_t> angle_offset_;  // in floats, by rope
     struct alignas(64) Counter {
