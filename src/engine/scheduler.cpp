@@ -275,8 +275,6 @@ void Scheduler::slide(Sequence& s) {
     machine_.kv().move(s.table.pages(), keep + drop, keep, length - keep - drop);
     s.table.truncate(length - drop);
     s.tokens.erase(s.tokens.begin() + keep, s.tokens.begin() + keep + drop);
-    s.cacheable = false;
-    if (s.node) cache_.leave(std::exchange(s.node, nullptr));
     const std::lock_guard lock(s.reply->mutex);
     s.reply->samples[s.sample].dropped += drop;
 }
@@ -342,9 +340,15 @@ void Scheduler::plan_step() noexcept {
         }
         bool parked = false;
         const bool slides = s.length() == machine_.context();
+        if (slides) {
+            // From here on its pages are no function of its tokens; those that only the prefix cache shares become its own.
+            s.cacheable = false;
+            if (s.node) cache_.leave(std::exchange(s.node, nullptr));
+        }
         const auto room = [&] {
             if (!slides) return make_room_for(s, s.length() + 1);
-            return make_room(s.table.own_needed(std::min(s.reply->request.keep, s.length() / 2)));
+            const std::uint32_t keep = std::min(s.reply->request.keep, s.length() / 2);
+            return make_room(s.table.own_needed(keep)) || make_room(s.table.own_needed(keep));
         };
         while (!room()) {
             const auto victim = std::prev(active_.end());

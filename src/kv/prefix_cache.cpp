@@ -11,8 +11,9 @@ std::uint64_t chain(std::uint64_t before, std::span<const TokenId> tokens) noexc
     return base::hash(std::as_bytes(tokens), before);
 }
 
-// A short block is found among its parent's by trying each; more of them than this are not looked at.
-constexpr std::size_t kMostShort = 16;
+// A block that begins as the tokens go on is found among its parent's by trying each; older ones than this many are not
+// looked at.
+constexpr std::size_t kMostTried = 16;
 
 }  // namespace
 
@@ -25,8 +26,8 @@ struct PrefixCache::Node {
     std::string salt{};           // of a root
     std::vector<TokenId> tokens{};
     std::vector<std::uint32_t> pages{};  // by group; kNoPage: given up, it was behind its window
-    std::vector<Node*> shorts{};  // children of fewer than 64 tokens, the latest last
-    std::uint32_t children = 0;   // whole and short
+    std::vector<Node*> children{};  // the latest about last
+    std::size_t place = 0;          // among the parent's children
     std::uint32_t users = 0;
 };
 
@@ -118,8 +119,8 @@ void PrefixCache::match(std::span<const TokenId> tokens, std::uint32_t limit, Pa
     const auto rest = tokens.subspan(blocks * page);
     Node* best = nullptr;
     std::size_t common = 0;
-    for (std::size_t n = 0; n < std::min(node->shorts.size(), kMostShort) && !rest.empty(); ++n) {
-        Node* candidate = node->shorts[node->shorts.size() - 1 - n];
+    for (std::size_t n = 0; n < std::min(node->children.size(), kMostTried) && !rest.empty(); ++n) {
+        Node* candidate = node->children[node->children.size() - 1 - n];
         const auto [a, b] = std::ranges::mismatch(candidate->tokens, rest);
         const auto length = static_cast<std::size_t>(a - candidate->tokens.begin());
         if (length <= common || std::ranges::count(candidate->pages, kNoPage) != 0) continue;
@@ -130,7 +131,7 @@ void PrefixCache::match(std::span<const TokenId> tokens, std::uint32_t limit, Pa
     if (!has_windows(blocks, static_cast<std::uint32_t>(blocks * page + common))) return;
     table.share(best->pages, static_cast<std::uint32_t>(common));
     // The table will copy the page before it writes to it; until then nothing needs the node itself.
-    if (best->idle.linked()) {
+    if (best->idle.linked() && best->children.empty()) {
         best->idle.unlink();
         best->idle.push_before(idle_);
     }
@@ -165,12 +166,12 @@ void PrefixCache::add(std::span<const TokenId> tokens, PageTable& table, std::ui
     child->hash = hash;
     child->tokens.assign(tokens.begin(), tokens.end());
     child->pages.assign(table.block(block).begin(), table.block(block).end());
-    if (!whole) node->shorts.reserve(node->shorts.size() + 1);
+    if (node->children.size() == node->children.capacity()) node->children.reserve(2 * node->children.size() + 1);
     by_hash_.emplace(hash, std::move(made));
-    if (!whole) node->shorts.push_back(child);
+    child->place = node->children.size();
+    node->children.push_back(child);
     for (const std::uint32_t page : child->pages)
         if (page != kNoPage) pool_.retain(page);
-    ++node->children;
     ++nodes_;
     if (whole) {
         child->users = 1;
@@ -191,9 +192,9 @@ void PrefixCache::leave(Node* node) noexcept {
 }
 
 void PrefixCache::surrender(Node* node, std::uint32_t page) noexcept {
-    for (Node* child : node->shorts)
+    for (Node* child : node->children)
         if (std::ranges::find(child->pages, page) != child->pages.end()) {
-            if (child->users == 0) {
+            if (child->users == 0 && child->children.empty()) {
                 set_used(child);
                 remove(child);
             }
@@ -217,8 +218,10 @@ void PrefixCache::remove(Node* node) noexcept {
     for (const std::uint32_t page : node->pages)
         if (page != kNoPage) pool_.release(page);
     if (node->parent) {
-        --node->parent->children;
-        std::erase(node->parent->shorts, node);
+        std::vector<Node*>& siblings = node->parent->children;
+        siblings[node->place] = siblings.back();
+        siblings[node->place]->place = node->place;
+        siblings.pop_back();
     }
     --nodes_;
     const auto [begin, end] = by_hash_.equal_range(node->hash);

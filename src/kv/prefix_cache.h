@@ -42,7 +42,7 @@ public:
     void share(Node* node) noexcept;
     // A sequence no longer uses `node` and those above it.
     void leave(Node* node) noexcept;
-    // Drops the short node that holds `page`, if nobody else needs it: the table that has it may then write to it.
+    // Drops the node below `node` that holds `page`, if nobody else needs it: the table that has it may then write to it.
     void surrender(Node* node, std::uint32_t page) noexcept;
     // The windows of a sequence, which has `blocks` blocks down to `node`, have passed the blocks before `seen_from`:
     // under pressure their pages go first.
