@@ -46,7 +46,42 @@ void keep_mass(std::vector<Candidate>& candidates, double mass, Before before) {
 
 }  // namespace
 
-void select_top_k(std::span<const float> logits, std::size_t k, std::vector<Candidate>& out) {
+bool block_maxima(std::span<const float> logits, std::vector<float>& maxima) {
+    // Independent lanes with the comparisons of SSE's maxps, so that the compiler may use it.
+    constexpr std::size_t kLanes = 16;
+    maxima.resize((logits.size() + kBlock - 1) / kBlock);
+    bool ok = true;
+    for (std::size_t b = 0; b < maxima.size(); ++b) {
+        const float* x = logits.data() + b * kBlock;
+        const std::size_t n = std::min(kBlock, logits.size() - b * kBlock);
+        float greatest = -std::numeric_limits<float>::infinity();
+        if (n == kBlock) {
+            float lane[kLanes];
+            std::uint32_t bad[kLanes] = {};
+            for (std::size_t i = 0; i < kLanes; ++i) lane[i] = greatest;
+            for (std::size_t k = 0; k < kBlock; k += kLanes)
+                for (std::size_t i = 0; i < kLanes; ++i) {
+                    const float v = x[k + i];
+                    lane[i] = v > lane[i] ? v : lane[i];
+                    bad[i] |= v <= std::numeric_limits<float>::max() ? 0u : 1u;
+                }
+            for (std::size_t i = 0; i < kLanes; ++i) {
+                greatest = lane[i] > greatest ? lane[i] : greatest;
+                ok &= bad[i] == 0;
+            }
+        } else {
+            for (std::size_t i = 0; i < n; ++i) {
+                greatest = x[i] > greatest ? x[i] : greatest;
+                ok &= x[i] <= std::numeric_limits<float>::max();
+            }
+        }
+        maxima[b] = greatest;
+    }
+    return ok;
+}
+
+void select_top_k(std::span<const float> logits, std::span<const float> maxima, std::size_t k,
+                  std::vector<Candidate>& out) {
     out.clear();
     // A buffer of twice k: when it is full, its best k stay and the worst of them is what a later token must exceed
     // (a later one of the same logit has a higher id, so it loses). Linear time for any order of logits.
@@ -58,10 +93,13 @@ void select_top_k(std::span<const float> logits, std::size_t k, std::vector<Cand
         threshold = kth->logit;
         out.resize(k);
     };
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        if (!(logits[i] > threshold)) continue;
-        if (out.size() == full) cut();
-        if (logits[i] > threshold) out.push_back({logits[i], 0.0f, static_cast<TokenId>(i)});
+    for (std::size_t b = 0; b < maxima.size(); ++b) {
+        if (!(maxima[b] > threshold)) continue;
+        for (std::size_t i = b * kBlock; i < std::min((b + 1) * kBlock, logits.size()); ++i) {
+            if (!(logits[i] > threshold)) continue;
+            if (out.size() == full) cut();
+            if (logits[i] > threshold) out.push_back({logits[i], 0.0f, static_cast<TokenId>(i)});
+        }
     }
     if (out.size() > k) cut();
     std::sort(out.begin(), out.end(), by_id);

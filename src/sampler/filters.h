@@ -16,8 +16,14 @@ struct Candidate {
     TokenId id;
 };
 
+// The greatest logit of each kBlock of them; vocabularies are long, and most blocks hold nothing that matters. Returns
+// false if any is NaN or above the greatest finite number.
+inline constexpr std::size_t kBlock = 128;
+bool block_maxima(std::span<const float> logits, std::vector<float>& maxima);
+
 // The k greatest logits above -infinity; of equal ones the lower ids. p is left 0.
-void select_top_k(std::span<const float> logits, std::size_t k, std::vector<Candidate>& out);
+void select_top_k(std::span<const float> logits, std::span<const float> maxima, std::size_t k,
+                  std::vector<Candidate>& out);
 
 // Each needs at least one candidate and leaves at least one.
 void keep_typical(std::vector<Candidate>& candidates, float typical_p);

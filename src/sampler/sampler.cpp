@@ -75,6 +75,7 @@ struct Sampler::Impl {
 
     // Scratch, kept between calls.
     std::vector<float> logits;
+    std::vector<float> maxima;  // of blocks
     std::vector<float> values;
     std::vector<sampler::Candidate> candidates;
 
@@ -103,13 +104,12 @@ struct Sampler::Impl {
         ++counts[token];
     }
 
-    void check_logits(std::span<const float> row) const {
+    // Leaves the maxima of the row's blocks.
+    void check_logits(std::span<const float> row) {
         if (row.size() != vocab_size)
             throw Error(ErrorCode::invalid_argument,
                         fmt::format("{} logits for a vocabulary of {} tokens", row.size(), vocab_size));
-        bool ok = true;
-        for (const float x : row) ok &= x <= kLargest;
-        if (ok) return;
+        if (sampler::block_maxima(row, maxima)) return;
         const auto bad = std::find_if(row.begin(), row.end(), [](float x) { return !(x <= kLargest); });
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("the logit of token {} is {}: the model's weights or its computation are damaged",
@@ -131,10 +131,10 @@ struct Sampler::Impl {
         }
     }
 
-    void filter() {
+    void filter(std::span<const float> row) {
         const bool by_probability = options.typical_p < 1 || options.top_p < 1 || options.min_p > 0;
         const bool limited = options.top_k > 0 && options.top_k < vocab_size;
-        sampler::select_top_k(logits, limited ? options.top_k : vocab_size, candidates);
+        sampler::select_top_k(row, maxima, limited ? options.top_k : vocab_size, candidates);
         if (!by_probability) return;
         values.resize(candidates.size());
         for (std::size_t i = 0; i < values.size(); ++i) values[i] = candidates[i].logit;
@@ -169,16 +169,23 @@ struct Sampler::Impl {
 
     TokenId sample(std::span<const float> row) {
         check_logits(row);
-        logits.assign(row.begin(), row.end());
-        adjust();
-        const auto best = std::max_element(logits.begin(), logits.end());  // the first of equals
-        if (*best == -kInfinity)
+        if (penalties || !options.logit_bias.empty()) {
+            logits.assign(row.begin(), row.end());
+            adjust();
+            row = logits;
+            sampler::block_maxima(row, maxima);
+        }
+        const auto block = std::max_element(maxima.begin(), maxima.end());  // the first of equals
+        if (*block == -kInfinity)
             throw Error(ErrorCode::invalid_argument,
                         fmt::format("no token can be chosen: all {} are forbidden (-infinity) by the logits or by "
                                     "logit_bias",
                                     vocab_size));
-        if (options.temperature == 0) return static_cast<TokenId>(best - logits.begin());
-        filter();
+        if (options.temperature == 0) {
+            const auto from = row.begin() + (block - maxima.begin()) * static_cast<std::ptrdiff_t>(sampler::kBlock);
+            return static_cast<TokenId>(std::find(from, row.end(), *block) - row.begin());
+        }
+        filter(row);
         return draw();
     }
 };

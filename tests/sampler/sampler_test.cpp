@@ -449,6 +449,27 @@ TEST(Sampler, LargeVocabulary) {
 }
 
 // Generous, so that a busy machine passes; it is there to catch a full sort or a quadratic slip.
+// Vocabularies are looked through in blocks: greatest values, equals and broken ones at every place of blocks that are
+// whole and of a last one that is not.
+TEST(Sampler, BlocksOfAVocabulary) {
+    for (const std::size_t n : {1u, 127u, 128u, 129u, 1000u}) {
+        for (std::size_t at = 0; at < n; at += n > 200 ? 13 : 1) {
+            std::vector<float> logits(n, -1.0f);
+            logits[at] = 3.0f;
+            if (at + 200 < n) logits[at + 200] = 3.0f;
+            Sampler greedy({.temperature = 0}, static_cast<std::uint32_t>(n));
+            EXPECT_EQ(greedy.sample(logits), static_cast<TokenId>(at));
+            Sampler two({.temperature = 1, .top_k = 2, .top_p = 1, .min_p = 0.9f, .seed = at}, static_cast<std::uint32_t>(n));
+            const TokenId drawn = two.sample(logits);
+            EXPECT_TRUE(drawn == static_cast<TokenId>(at) || (at + 200 < n && drawn == static_cast<TokenId>(at + 200)));
+            for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+                logits[at] = bad;
+                EXPECT_THROW(greedy.sample(logits), Error) << n << " " << at;
+            }
+        }
+    }
+}
+
 TEST(Sampler, IsFast) {
     const std::vector<float> x = random_logits(128256, 12, 2);
     Sampler s({}, 128256);
