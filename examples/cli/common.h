@@ -33,6 +33,7 @@ using Action = std::function<int()>;
 
 // Each adds its command to the program.
 void add_run(CLI::App& program, Action& action);
+void add_chat(CLI::App& program, Action& action);
 void add_plan(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 void add_logits(CLI::App& program, Action& action);
