@@ -73,6 +73,8 @@ struct LineReader::Impl {
             char byte = 0;
             const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
             if (n <= 0) return static_cast<int>(n);
+            // Ctrl-D typed during an answer: what the terminal makes of an end of file when lines are no longer its own.
+            if (byte == 0) byte = 4;
             const std::size_t used = std::mbrtowc(out, &byte, 1, &state);
             if (used == static_cast<std::size_t>(-2)) continue;
             if (used == static_cast<std::size_t>(-1)) {  // no UTF-8: it is dropped
