@@ -193,15 +193,16 @@ private:
     std::uint64_t failed_ = 0;
 };
 
-// As much as all jobs can fill, but no more than a gigabyte unless one full context needs it.
+// As much as all jobs can fill, but no more than a gigabyte unless the context that was asked for needs it. Without
+// one, the context is what this holds.
 std::uint64_t default_kv_memory(const Model& model, const EngineOptions& options, bool limited) {
     const MemoryPlan plan = Engine::plan(model, options);
-    std::uint64_t bytes = std::min(options.parallel * plan.kv, std::max(plan.kv, GiB));
+    std::uint64_t bytes = std::min(options.parallel * plan.kv, GiB);
     if (plan.budget > 0) {
         const std::uint64_t beside = plan.scratch + (limited ? plan.weights : 0);
-        bytes = std::max(plan.kv, std::min(bytes, plan.budget > beside ? plan.budget - beside : 0));
+        bytes = std::min(bytes, plan.budget > beside ? plan.budget - beside : 0);
     }
-    return bytes;
+    return options.context ? std::max(bytes, plan.kv) : bytes;
 }
 
 }  // namespace
