@@ -2,6 +2,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <tern/tern.h>
@@ -16,16 +17,16 @@ int main(int argc, char** argv) try {
     auto engine = tern::Engine(model, {.kv_memory = 256 * tern::MiB});
     std::vector<tern::Reply> replies;
     for (std::string prompt; std::getline(std::cin, prompt);) {
-        // Both are called on the engine's thread, one call at a time.
         auto text = std::make_shared<std::string>(prompt);
-        replies.push_back(engine.submit({
-            .prompt = prompt,
-            .max_tokens = 64,
-            .on_piece = [text](const tern::Piece& piece) { *text += piece.text; },
-            .on_end = [text](const tern::End& end) {
-                std::cout << *text << "\n[" << to_string(end.reason) << "]\n" << std::flush;
-            },
-        }));
+        tern::Request request;
+        request.prompt = prompt;
+        request.max_tokens = 64;
+        // Both are called on the engine's thread, one call at a time.
+        request.on_piece = [text](const tern::Piece& piece) { *text += piece.text; };
+        request.on_end = [text](const tern::End& end) {
+            std::cout << *text << "\n[" << to_string(end.reason) << "]\n" << std::flush;
+        };
+        replies.push_back(engine.submit(std::move(request)));
     }
     for (auto& reply : replies) reply.wait();
 } catch (const tern::Error& error) {
