@@ -2,37 +2,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
-#include <csignal>
-#include <map>
 #include <optional>
-#include <random>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "common.h"
+#include "interrupt.h"
+#include "run.h"
 
 namespace tern::cli {
 namespace {
-
-struct RunOptions {
-    std::string model;
-    RuntimeArgs runtime;
-    std::string prompt;
-    bool has_prompt = false;
-    std::string system;
-    std::string ids;
-    std::optional<std::uint32_t> max_tokens;
-    std::uint32_t context = 0;
-    std::optional<ContextPolicy> when_full;
-    std::uint32_t keep = 0;
-    KvType kv_type = KvType::f16;
-    SamplerOptions sampling;
-    bool raw = false;
-    bool json = false;
-};
 
 std::vector<TokenId> parse_ids(const std::string& text) {
     std::vector<TokenId> ids;
@@ -59,17 +39,10 @@ std::string prompt_text(const RunOptions& options) {
     return text;
 }
 
-// The prompt in the form that the model was trained on, unless --raw says otherwise.
+}  // namespace
+
 std::vector<TokenId> encode_prompt(const Model& model, const std::string& prompt, const RunOptions& options) {
-    if (options.raw) return model.tokenizer().encode(prompt);
-    const std::optional<std::string> source = model.chat_template();
-    if (!source) {
-        if (!options.system.empty())
-            throw Error(ErrorCode::unsupported,
-                        "the model has no chat template, so there is no place for --system; put it into the prompt");
-        print_note("the model has no chat template: the prompt is used as it is (--raw says so)");
-        return model.tokenizer().encode(prompt);
-    }
+    if (options.raw || !model.chat_template()) return model.tokenizer().encode(prompt);
     std::vector<ChatMessage> messages;
     if (!options.system.empty()) messages.push_back({"system", options.system});
     messages.push_back({"user", prompt});
@@ -80,40 +53,30 @@ std::vector<TokenId> encode_prompt(const Model& model, const std::string& prompt
     }
 }
 
-// Ctrl-C cancels the reply that runs; a second one ends the program as usual.
-std::atomic<Reply*> running{nullptr};
-void on_interrupt(int) {
-    if (Reply* reply = running.load()) reply->cancel();
+void note_missing_template(const Model& model, const RunOptions& options) {
+    if (options.raw || model.chat_template()) return;
+    if (!options.system.empty())
+        throw Error(ErrorCode::unsupported,
+                    "the model has no chat template, so there is no place for --system; put it into the prompt");
+    print_note("the model has no chat template: the prompt is used as it is (--raw says so)");
 }
 
-class CancelOnInterrupt {
-public:
-    explicit CancelOnInterrupt(Reply& reply) {
-        running = &reply;
-        struct sigaction action {};
-        action.sa_handler = on_interrupt;
-        action.sa_flags = static_cast<int>(SA_RESETHAND);
-        sigaction(SIGINT, &action, &before_);
-    }
-    ~CancelOnInterrupt() {
-        sigaction(SIGINT, &before_, nullptr);
-        running = nullptr;
-    }
-    CancelOnInterrupt(const CancelOnInterrupt&) = delete;
-    CancelOnInterrupt& operator=(const CancelOnInterrupt&) = delete;
-
-private:
-    struct sigaction before_ {};
-};
-
-int run(const RunOptions& options) {
+Request request_of(const RunOptions& options) {
+    constexpr std::uint32_t kMaxTokens = 256;
     Request request;
     request.sampling = options.sampling;
-    constexpr std::uint32_t kMaxTokens = 256;
     request.max_tokens = options.max_tokens.value_or(kMaxTokens);
     // A number of tokens that was asked for is given or refused; the default is only a limit.
     request.when_full = options.when_full.value_or(options.max_tokens ? ContextPolicy::refuse : ContextPolicy::stop);
     request.keep = options.keep;
+    return request;
+}
+
+namespace {
+
+int run(const RunOptions& options) {
+    if (!options.prompts.empty()) return run_many(options);
+    Request request = request_of(options);
     std::string prompt;
     if (!options.ids.empty())
         request.prompt_tokens = parse_ids(options.ids);
@@ -123,7 +86,10 @@ int run(const RunOptions& options) {
     const Stopwatch loading;
     const Runtime runtime = make_runtime(options.runtime);
     const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
-    if (options.ids.empty()) request.prompt_tokens = encode_prompt(model, prompt, options);
+    if (options.ids.empty()) {
+        note_missing_template(model, options);
+        request.prompt_tokens = encode_prompt(model, prompt, options);
+    }
     // No more of the cache than this request can fill.
     EngineOptions engine_options{.context = options.context, .kv_type = options.kv_type, .parallel = 1};
     if (options.context == 0) {
@@ -144,7 +110,8 @@ int run(const RunOptions& options) {
     std::string text;
     FinishReason reason;
     {
-        const CancelOnInterrupt guard(reply);
+        // A second Ctrl-C ends the program as usual.
+        const OnInterrupt cancel([&reply] { reply.cancel(); }, true);
         const bool terminal = stdout_is_terminal();
         for (const Piece& piece : reply) {
             text += piece.text;
@@ -198,11 +165,17 @@ void add_run(CLI::App& program, Action& action) {
     });
     command->add_option("-n", o->max_tokens, "most tokens to generate (256)")->option_text("N")->check(CLI::PositiveNumber);
     command->add_option("--ctx", o->context, "context in tokens (as much as is needed)")->option_text("N");
-    command->add_option("--on-full", o->when_full, "a full context: refuse (before), stop (there), slide (drop the oldest)")
+    command
+        ->add_option_function<std::string>(
+            "--on-full",
+            [o](const std::string& name) {
+                o->when_full = name == "refuse" ? ContextPolicy::refuse
+                               : name == "stop" ? ContextPolicy::stop
+                                                : ContextPolicy::slide;
+            },
+            "a full context: refuse (before), stop (there), slide (drop the oldest)")
         ->option_text("POLICY")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, ContextPolicy>{{"refuse", ContextPolicy::refuse},
-                                                                                 {"stop", ContextPolicy::stop},
-                                                                                 {"slide", ContextPolicy::slide}}));
+        ->check(CLI::IsMember({"refuse", "stop", "slide"}));
     command->add_option("--keep", o->keep, "with slide: first tokens that always stay (0)")->option_text("N");
     add_kv_type_option(command, o->kv_type);
     command->add_option("--ids", o->ids, "token ids instead of a text: 1,2,3")->option_text("IDS")->excludes("PROMPT");
@@ -211,27 +184,18 @@ void add_run(CLI::App& program, Action& action) {
         ->option_text("TEXT")
         ->excludes(raw)
         ->excludes("--ids");
-    SamplerOptions& s = o->sampling;
-    command->add_option("--temp", s.temperature, "temperature; 0: always the best token (0.8)")->option_text("X");
-    command->add_option("--top-k", s.top_k, "only the K best tokens; 0: off (40)")->option_text("K");
-    command->add_option("--top-p", s.top_p, "only the best that reach P together (0.95)")->option_text("P");
-    command->add_option("--min-p", s.min_p, "only those P times as likely as the best (0.05)")->option_text("P");
-    command->add_option("--typical-p", s.typical_p, "locally typical sampling; 1: off (1)")->option_text("P");
-    command->add_option("--repeat-penalty", s.repeat_penalty, "against repetition; 1: off (1)")->option_text("X");
-    command->add_option("--frequency-penalty", s.frequency_penalty, "the same, per occurrence (0)")->option_text("X");
-    command->add_option("--presence-penalty", s.presence_penalty, "the same, once (0)")->option_text("X");
-    command->add_option("--penalty-last-n", s.penalty_last_n, "tokens they look at; -1: all (64)")->option_text("N");
-    command->add_option_function<std::string>(
-               "--seed",
-               [o](const std::string& text) {
-                   if (text == "random")
-                       o->sampling.seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
-                   else if (!CLI::detail::lexical_cast(text, o->sampling.seed))
-                       throw CLI::ValidationError("--seed", "'" + text + "' is neither a number nor 'random'");
-               },
-               "same seed, same text; or \"random\" (0)")
-        ->option_text("N");
-    command->add_flag("--json", o->json, "ids, text and timings as one JSON document");
+    CLI::Option* many = command->add_option("--parallel", o->prompts, "a file of prompts, one a line, - for stdin: answers as JSONL")
+                            ->option_text("FILE")
+                            ->excludes("PROMPT")
+                            ->excludes("--ids");
+    command->add_option("--out", o->out, "where --parallel appends; goes on where it was cut off")->option_text("FILE")->needs(many);
+    command->add_option("--jobs", o->jobs, "answers that --parallel computes at once (16)")
+        ->option_text("N")
+        ->needs(many)
+        ->check(CLI::Range(1, 4096));
+    add_size_option(command, "--kv-memory", o->kv_memory, "KV cache that they share (up to 1 GiB)")->needs(many);
+    add_sampling_options(command, o->sampling);
+    command->add_flag("--json", o->json, "ids, text and timings as one JSON document")->excludes(many);
     add_model_option(command, o->model);
     add_runtime_options(command, o->runtime);
     command->footer("Example:\n  tern run -m model.gguf --temp 0 -n 64 \"Once upon a time\"");

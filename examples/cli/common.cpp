@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <random>
 
 #include <fmt/format.h>
 
@@ -51,6 +53,7 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
     command->add_option("-t,--threads", args.threads, "threads (all cores)")
         ->option_text("N")
         ->check(CLI::Range(1, 4096));
+    add_size_option(command, "--memory", args.memory, "most memory to take, weights included: 8G, 512M (no limit)");
     command->add_option("--backend", args.backend, "cpu; blas: OpenBLAS for prompts; ref: slow (cpu)")->option_text("NAME");
     command->add_option("--isa", args.isa, "scalar, avx2, avxvnni, avx512, neon (the best here)")->option_text("NAME");
     command->add_flag("--lock", args.lock, "keep the weights in memory (mlock)");
@@ -58,13 +61,49 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
 }
 
 Runtime make_runtime(const RuntimeArgs& args) {
-    RuntimeOptions options{.threads = args.threads, .backend = args.backend, .isa = args.isa, .log = {}};
+    RuntimeOptions options{.threads = args.threads,
+                           .backend = args.backend,
+                           .isa = args.isa,
+                           .memory_budget = args.memory,
+                           .log = {}};
     if (args.verbose) options.log = [](LogLevel, std::string_view line) { print_note(line); };
     Runtime runtime(std::move(options));
     if (args.verbose)
         print_note(fmt::format("{}, {} threads, {}: {}", runtime.backend(), runtime.threads(), runtime.isa(),
                                runtime.cpu_name()));
     return runtime;
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+    double number = 0;
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || !(number > 0)) return std::nullopt;
+    std::string unit;
+    for (const char* c = rest; c != text.data() + text.size(); ++c)
+        if (*c != ' ') unit += static_cast<char>(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    if (unit.ends_with("IB") && unit.size() == 3)
+        unit.resize(1);
+    else if (unit.ends_with('B') && unit.size() <= 2)
+        unit.pop_back();
+    constexpr std::string_view kUnits = "KMGT";
+    if (unit.size() > 1 || (!unit.empty() && kUnits.find(unit[0]) == kUnits.npos)) return std::nullopt;
+    if (!unit.empty())
+        for (std::size_t i = 0; i <= kUnits.find(unit[0]); ++i) number *= 1024;
+    if (number < 1 || number >= 0x1p63) return std::nullopt;
+    return static_cast<std::uint64_t>(number);
+}
+
+CLI::Option* add_size_option(CLI::App* command, const char* name, std::uint64_t& bytes, const char* description) {
+    return command
+        ->add_option_function<std::string>(
+            name,
+            [&bytes, name](const std::string& text) {
+                const std::optional<std::uint64_t> size = parse_size(text);
+                if (!size) throw CLI::ValidationError(name, "'" + text + "' is no size; write 8G, 512M or bytes");
+                bytes = *size;
+            },
+            description)
+        ->option_text("SIZE");
 }
 
 void add_kv_type_option(CLI::App* command, KvType& type) {
@@ -77,6 +116,28 @@ void add_kv_type_option(CLI::App* command, KvType& type) {
             "numbers of the KV cache: f32, f16, q8_0 (f16)")
         ->option_text("TYPE")
         ->check(CLI::IsMember({"f32", "f16", "q8_0"}));
+}
+
+void add_sampling_options(CLI::App* command, SamplerOptions& s) {
+    command->add_option("--temp", s.temperature, "temperature; 0: always the best token (0.8)")->option_text("X");
+    command->add_option("--top-k", s.top_k, "only the K best tokens; 0: off (40)")->option_text("K");
+    command->add_option("--top-p", s.top_p, "only the best that reach P together (0.95)")->option_text("P");
+    command->add_option("--min-p", s.min_p, "only those P times as likely as the best (0.05)")->option_text("P");
+    command->add_option("--typical-p", s.typical_p, "locally typical sampling; 1: off (1)")->option_text("P");
+    command->add_option("--repeat-penalty", s.repeat_penalty, "against repetition; 1: off (1)")->option_text("X");
+    command->add_option("--frequency-penalty", s.frequency_penalty, "the same, per occurrence (0)")->option_text("X");
+    command->add_option("--presence-penalty", s.presence_penalty, "the same, once (0)")->option_text("X");
+    command->add_option("--penalty-last-n", s.penalty_last_n, "tokens they look at; -1: all (64)")->option_text("N");
+    command->add_option_function<std::string>(
+               "--seed",
+               [&s](const std::string& text) {
+                   if (text == "random")
+                       s.seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
+                   else if (!CLI::detail::lexical_cast(text, s.seed))
+                       throw CLI::ValidationError("--seed", "'" + text + "' is neither a number nor 'random'");
+               },
+               "same seed, same text; or \"random\" (0)")
+        ->option_text("N");
 }
 
 Model load_model(const Runtime& runtime, const fs::path& path, bool lock) {

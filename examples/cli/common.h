@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ using Action = std::function<int()>;
 
 // Each adds its command to the program.
 void add_run(CLI::App& program, Action& action);
+void add_chat(CLI::App& program, Action& action);
+void add_plan(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 void add_logits(CLI::App& program, Action& action);
 void add_inspect(CLI::App& program, Action& action);
@@ -52,9 +55,10 @@ void add_model_option(CLI::App* command, std::string& path);
 // The named file, or the built-in model that stands at ../share/tern/ from the program.
 std::filesystem::path model_path(const std::string& option);
 
-// -t, --backend, --isa, --lock, -v
+// -t, --memory, --backend, --isa, --lock, -v
 struct RuntimeArgs {
     unsigned threads = 0;
+    std::uint64_t memory = 0;  // RuntimeOptions::memory_budget
     std::string backend = "cpu";
     std::string isa;
     bool lock = false;
@@ -63,8 +67,15 @@ struct RuntimeArgs {
 void add_runtime_options(CLI::App* command, RuntimeArgs& args);
 Runtime make_runtime(const RuntimeArgs& args);
 
+// An option that takes a size: bytes, or a number with K, M, G or T (of 1024): 512M, 1.5G, 8GiB.
+CLI::Option* add_size_option(CLI::App* command, const char* name, std::uint64_t& bytes, const char* description);
+std::optional<std::uint64_t> parse_size(std::string_view text);
+
 // --kv-type
 void add_kv_type_option(CLI::App* command, KvType& type);
+
+// --temp, --top-k, … --seed
+void add_sampling_options(CLI::App* command, SamplerOptions& sampling);
 
 // Maps the file; on a terminal reads all of it with a progress bar, so that the first token comes without waiting.
 Model load_model(const Runtime& runtime, const std::filesystem::path& path, bool lock);

@@ -55,6 +55,8 @@ int run(int argc, char** argv) {
     program.footer("Example:\n  tern run \"Once upon a time\"");
     Action action;
     add_run(program, action);
+    add_chat(program, action);
+    add_plan(program, action);
     add_tokenize(program, action);
     add_logits(program, action);
     add_inspect(program, action);

@@ -20,7 +20,7 @@ inline constexpr std::uint32_t kTinyVocabulary = 3 + 256 + 8;
 
 class TinyModel {
 public:
-    TinyModel() {
+    explicit TinyModel(std::uint32_t context = kTinyContext, const std::string& chat_template = "") {
         gguf::Writer w;
         w.add_string("general.architecture", "llama");
         w.add_string("general.name", "tiny");
@@ -29,7 +29,7 @@ public:
         w.add_u32("llama.attention.head_count", 4);
         w.add_u32("llama.attention.head_count_kv", 2);
         w.add_u32("llama.feed_forward_length", 96);
-        w.add_u32("llama.context_length", kTinyContext);
+        w.add_u32("llama.context_length", context);
         w.add_u32("llama.rope.dimension_count", 16);
         w.add_f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
 
@@ -52,6 +52,7 @@ public:
         w.add_i32s("tokenizer.ggml.token_type", types);
         w.add_u32("tokenizer.ggml.unknown_token_id", 0);
         w.add_u32("tokenizer.ggml.bos_token_id", 1);
+        if (!chat_template.empty()) w.add_string("tokenizer.chat_template", chat_template);
 
         matrix(w, "token_embd.weight", 64, kTinyVocabulary);
         vector(w, "output_norm.weight", 64);

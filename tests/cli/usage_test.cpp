@@ -7,7 +7,7 @@
 namespace tern::test {
 namespace {
 
-const char* const kCommands[] = {"run", "tokenize", "logits", "inspect", "bench"};
+const char* const kCommands[] = {"run", "chat", "plan", "tokenize", "logits", "inspect", "bench"};
 
 TEST(Usage, HelpFitsAScreenAndShowsAnExample) {
     std::vector<std::vector<std::string>> calls{{"--help"}, {"-h"}};
@@ -51,6 +51,15 @@ TEST(Usage, WrongUsageIsStatusTwoAndPointsToTheHelp) {
         {"run", "--ids", "-1"},
         {"run", "--ids", "99999999999999999999"},
         {"run", "one", "two"},
+        {"run", "--on-full", "fly", "x"},
+        {"run", "--memory", "much", "x"},
+        {"run", "--parallel", "a", "x"},
+        {"run", "--out", "a", "x"},
+        {"run", "--parallel", "a", "--jobs", "0"},
+        {"chat", "hello"},
+        {"plan", "--ctx", "0"},
+        {"plan", "--parallel", "0"},
+        {"plan", "--budget", "8 gigs"},
         {"tokenize", "--file", "a", "b"},
         {"logits"},
         {"logits", "--tokens", "a"},

@@ -44,6 +44,20 @@ if(NOT output MATCHES "[a-z]+[^\n]*\n(stop|length)\n$")
   message(FATAL_ERROR "examples/embed gave: ${output}")
 endif()
 
+# examples/batch in the same way: as many answers as prompts.
+step("configuring examples/batch" ${CMAKE_COMMAND} -S ${SOURCE}/examples/batch -B ${WORK}/batch -G ${GENERATOR}
+  -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=${CONFIG} -DCMAKE_PREFIX_PATH=${WORK}/prefix
+  "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
+step("building examples/batch" ${CMAKE_COMMAND} --build ${WORK}/batch)
+file(WRITE ${WORK}/prompts.txt "Once upon a time\nThe cat\nThe sea\n")
+execute_process(COMMAND ${WORK}/batch/batch ${model} INPUT_FILE ${WORK}/prompts.txt RESULT_VARIABLE status
+  OUTPUT_VARIABLE output ERROR_VARIABLE error)
+string(REGEX MATCHALL "\n\\[(stop|length)\\]\n" ends "${output}")
+list(LENGTH ends answers)
+if(NOT status EQUAL 0 OR NOT answers EQUAL 3)
+  message(FATAL_ERROR "examples/batch: status ${status}, stdout: ${output}, stderr: ${error}")
+endif()
+
 # A program that knows only pkg-config.
 file(WRITE ${WORK}/one.cpp "#include <tern/tern.h>\nint main() { return tern::all_dtypes().empty(); }\n")
 set(ENV{PKG_CONFIG_PATH} ${WORK}/prefix/${LIBDIR}/pkgconfig)
