@@ -6,8 +6,12 @@
 namespace tern::bench {
 namespace {
 
-// Of the KV cache; q8_0 has an f16 scale for 32 elements (for as many as there are of a shorter last block).
-double element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1 + 2.0 / 32; }
+// Of the KV cache; q8_0 and q4_0 have an f16 scale for 32 elements (for as many as there are of a shorter last block).
+double element_bytes(KvType type) {
+    if (type == KvType::f32) return 4;
+    if (type == KvType::f16) return 2;
+    return (type == KvType::q8_0 ? 1.0 : 0.5) + 2.0 / 32;
+}
 
 }  // namespace
 

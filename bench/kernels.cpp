@@ -190,7 +190,8 @@ int main(int argc, char** argv) {
 #endif
     for (const KernelSet& set : sets) {
         for (const DTypeInfo& i : all_dtypes()) add_matmul(set.table, i, set.isa);
-        for (const auto& [kv, kv_name] : {std::pair{KvType::f16, "f16"}, {KvType::f32, "f32"}, {KvType::q8_0, "q8_0"}})
+        for (const auto& [kv, kv_name] :
+             {std::pair{KvType::f16, "f16"}, {KvType::f32, "f32"}, {KvType::q8_0, "q8_0"}, {KvType::q4_0, "q4_0"}})
             for (const std::size_t queries : {std::size_t{1}, std::size_t{32}})
                 for (const std::size_t positions : {std::size_t{512}, std::size_t{4096}}) {
                     const KvType type = kv;

@@ -67,23 +67,31 @@ struct MatmulKernel {
 // ---- attention ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t kPageTokens = 64;      // positions of a KV page; part of the numbers' definition
 inline constexpr std::size_t kChunkTokens = 1024;   // positions of an attention chunk; likewise
-enum class KvType : std::uint8_t { f32, f16, q8_0 };
-inline constexpr std::size_t kKvBlock = 32;  // q8_0: consecutive dimensions of a position that share a scale
+enum class KvType : std::uint8_t { f32, f16, q8_0, q4_0 };
+inline constexpr std::size_t kKvBlock = 32;  // q8_0, q4_0: consecutive dimensions of a position that share a scale
 
 // One head's page: K dimension-major, [k_dim][kPageTokens], then V position-major, [kPageTokens][v_dim]. For q8_0 both
-// are int8, and the f16 scales of each follow it: [blocks of k_dim][kPageTokens], [kPageTokens][blocks of v_dim]. Every
-// part is a multiple of 64 bytes. The offsets are in bytes from the page, where K lies.
+// are int8, and the f16 scales of each follow it: [blocks of k_dim][kPageTokens], [kPageTokens][blocks of v_dim]. q4_0
+// has the same scales, and two elements in a byte, always of one position, so that threads may store neighbours at the
+// same time: of K the dimensions 2j and 2j + 1, [ceil(k_dim / 2)][kPageTokens]; of V those j and j + 16 of a block,
+// 16 bytes for a whole block and min(n, 16) for a last one of n dimensions. The first is in the low half; a half that
+// has no dimension is 0. Every part is a multiple of 64 bytes. The offsets are in bytes from the page, where K lies.
 struct KvLayout {
     std::size_t k_scales, v, v_scales, bytes;
+    std::size_t v_row;  // bytes of one position of V, without its scales
 };
 // Always inline: an object for a wide instruction set must not be the one that provides the body for all.
 [[gnu::always_inline]] static inline constexpr KvLayout kv_layout(KvType type, std::size_t k_dim, std::size_t v_dim) {
-    const std::size_t element = kPageTokens * (type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1);
-    const std::size_t scale = type == KvType::q8_0 ? kPageTokens * sizeof(std::uint16_t) : 0;
-    const std::size_t k_scales = k_dim * element;
+    const bool halves = type == KvType::q4_0;
+    const std::size_t element = type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1;
+    const std::size_t scale = halves || type == KvType::q8_0 ? kPageTokens * sizeof(std::uint16_t) : 0;
+    const std::size_t k_scales = kPageTokens * (halves ? (k_dim + 1) / 2 : k_dim * element);
+    const std::size_t rest = v_dim % kKvBlock;
+    const std::size_t v_halves = (v_dim - rest) / 2 + (rest < kKvBlock / 2 ? rest : kKvBlock / 2);
+    const std::size_t v_row = halves ? v_halves : v_dim * element;
     const std::size_t v = k_scales + (k_dim + kKvBlock - 1) / kKvBlock * scale;
-    const std::size_t v_scales = v + v_dim * element;
-    return {k_scales, v, v_scales, v_scales + (v_dim + kKvBlock - 1) / kKvBlock * scale};
+    const std::size_t v_scales = v + kPageTokens * v_row;
+    return {k_scales, v, v_scales, v_scales + (v_dim + kKvBlock - 1) / kKvBlock * scale, v_row};
 }
 
 // One chunk of one KV head: online softmax over the pages of positions [chunk_begin, chunk_end) for `rows` query rows

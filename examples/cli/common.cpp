@@ -111,11 +111,14 @@ void add_kv_type_option(CLI::App* command, KvType& type) {
         ->add_option_function<std::string>(
             "--kv-type",
             [&type](const std::string& name) {
-                type = name == "f32" ? KvType::f32 : name == "f16" ? KvType::f16 : KvType::q8_0;
+                type = name == "f32"   ? KvType::f32
+                       : name == "f16" ? KvType::f16
+                       : name == "q8_0" ? KvType::q8_0
+                                        : KvType::q4_0;
             },
-            "numbers of the KV cache: f32, f16, q8_0 (f16)")
+            "numbers of the KV cache: f32, f16, q8_0, or q4_0, which costs quality (f16)")
         ->option_text("TYPE")
-        ->check(CLI::IsMember({"f32", "f16", "q8_0"}));
+        ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
 }
 
 void add_sampling_options(CLI::App* command, SamplerOptions& s) {

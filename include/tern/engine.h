@@ -19,7 +19,8 @@
 
 namespace tern {
 
-enum class KvType { f32, f16, q8_0 };  // q8_0: 32 int8 share an f16 scale
+// q8_0: 32 int8 share an f16 scale. q4_0: 32 4-bit numbers do, which costs quality; docs/numerics.md has figures.
+enum class KvType { f32, f16, q8_0, q4_0 };
 
 // ---- Session ------------------------------------------------------------------------------------------------------
 

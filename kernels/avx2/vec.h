@@ -98,6 +98,19 @@ TERN_INLINE Vec load_i8_part(const int8_t* p, size_t n) {
     __builtin_memcpy(whole, p, n);
     return load_i8(whole);
 }
+// Four bits of each byte, from bit `shift` (0 or 4) on, less 8.
+TERN_INLINE Vec load_u4(const uint8_t* p, unsigned shift) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i shifted = _mm_srl_epi16(bytes, _mm_cvtsi32_si128(static_cast<int>(shift)));
+    const __m128i q = _mm_sub_epi8(_mm_and_si128(shifted, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8)))};
+}
+TERN_INLINE Vec load_u4_part(const uint8_t* p, unsigned shift, size_t n) {
+    uint8_t whole[16] = {};
+    __builtin_memcpy(whole, p, n);
+    return load_u4(whole, shift);
+}
 TERN_INLINE void store_f16(uint16_t* p, Vec v) {
     enum { kRounding = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v.lo, kRounding));

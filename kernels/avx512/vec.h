@@ -62,6 +62,18 @@ TERN_INLINE Vec load_i8(const int8_t* p) {
 TERN_INLINE Vec load_i8_part(const int8_t* p, size_t n) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask_first(n), p)));
 }
+// Four bits of each byte, from bit `shift` (0 or 4) on, less 8. The permutation looks at four bits of an index only.
+TERN_INLINE Vec less_8(__m128i bytes, unsigned shift) {
+    const __m512 levels = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    const __m512i u = _mm512_srl_epi32(_mm512_cvtepu8_epi32(bytes), _mm_cvtsi32_si128(static_cast<int>(shift)));
+    return _mm512_permutexvar_ps(u, levels);
+}
+TERN_INLINE Vec load_u4(const uint8_t* p, unsigned shift) {
+    return less_8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), shift);
+}
+TERN_INLINE Vec load_u4_part(const uint8_t* p, unsigned shift, size_t n) {
+    return less_8(_mm_maskz_loadu_epi8(mask_first(n), p), shift);
+}
 TERN_INLINE void store_f16(uint16_t* p, Vec v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

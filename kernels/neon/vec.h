@@ -96,16 +96,27 @@ TERN_INLINE Vec load_bf16_part(const uint16_t* p, size_t n) {
     __builtin_memcpy(whole, p, n * sizeof *p);
     return TERN_EACH(Vec, reg_load_bf16(whole + 4 * i));
 }
-TERN_INLINE Vec load_i8(const int8_t* p) {
-    const int8x16_t b = vld1q_s8(p);
+TERN_INLINE Vec widen_i8(int8x16_t b) {
     const int16x8_t low = vmovl_s8(vget_low_s8(b)), high = vmovl_high_s8(b);
     return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
              vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
 }
+TERN_INLINE Vec load_i8(const int8_t* p) { return widen_i8(vld1q_s8(p)); }
 TERN_INLINE Vec load_i8_part(const int8_t* p, size_t n) {
     int8_t whole[16] = {};
     __builtin_memcpy(whole, p, n);
     return load_i8(whole);
+}
+// Four bits of each byte, from bit `shift` (0 or 4) on, less 8.
+TERN_INLINE Vec load_u4(const uint8_t* p, unsigned shift) {
+    const uint8x16_t u = vandq_u8(vshlq_u8(vld1q_u8(p), vdupq_n_s8(static_cast<int8_t>(-static_cast<int>(shift)))),
+                                  vdupq_n_u8(15));
+    return widen_i8(vsubq_s8(vreinterpretq_s8_u8(u), vdupq_n_s8(8)));
+}
+TERN_INLINE Vec load_u4_part(const uint8_t* p, unsigned shift, size_t n) {
+    uint8_t whole[16] = {};
+    __builtin_memcpy(whole, p, n);
+    return load_u4(whole, shift);
 }
 TERN_INLINE void store_f16(uint16_t* p, Vec a) {
     vst1q_u16(p, vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v[0]), a.v[1])));

@@ -55,6 +55,32 @@ private:
     std::size_t v_dim_;
 };
 
+// Likewise of a 4-bit and an 11-bit number.
+class Halves {
+public:
+    Halves(const void* page, std::size_t k_dim, std::size_t v_dim)
+        : at_(kv_layout(KvType::q4_0, k_dim, v_dim)), bytes_(static_cast<const std::uint8_t*>(page)), v_dim_(v_dim) {
+        k_scales_ = reinterpret_cast<const std::uint16_t*>(bytes_ + at_.k_scales);
+        v_scales_ = reinterpret_cast<const std::uint16_t*>(bytes_ + at_.v_scales);
+    }
+    float k(std::size_t i, std::size_t d) const {
+        const int q = bytes_[d / 2 * kPageTokens + i] >> (d % 2 ? 4 : 0) & 15;
+        return f16_to_f32(k_scales_[d / kKvBlock * kPageTokens + i]) * static_cast<float>(q - 8);
+    }
+    float v(std::size_t i, std::size_t d) const {
+        constexpr std::size_t kHalf = kKvBlock / 2;
+        const int q = bytes_[at_.v + i * at_.v_row + d / kKvBlock * kHalf + d % kHalf] >> (d / kHalf % 2 ? 4 : 0) & 15;
+        return f16_to_f32(v_scales_[i * blocks(v_dim_) + d / kKvBlock]) * static_cast<float>(q - 8);
+    }
+
+private:
+    KvLayout at_;
+    const std::uint8_t* bytes_;
+    const std::uint16_t* k_scales_;
+    const std::uint16_t* v_scales_;
+    std::size_t v_dim_;
+};
+
 // One page for one query row; positions [first, last) of the page are visible, at least one.
 template <class Page>
 void attend_page(const AttentionArgs& a, const Page& page, std::size_t first, std::size_t last, const float* q, float& m,
@@ -100,13 +126,19 @@ void attend(const AttentionArgs& a) {
     }
 }
 
-// A block of n <= kKvBlock elements: q[i * q_stride] and the scale.
-void store_q8(const float* x, std::size_t n, std::int8_t* q, std::size_t q_stride, std::uint16_t* scale) {
-    std::uint32_t largest = 0;  // of the bits without sign: ordered as the magnitudes, NaN above infinity
+// The largest of the bits without sign, which are ordered as the magnitudes, NaN above infinity.
+std::uint32_t largest_bits(const float* x, std::size_t n) {
+    std::uint32_t largest = 0;
     for (std::size_t i = 0; i < n; ++i) {
         const std::uint32_t magnitude = bits_of(x[i]) & 0x7fffffff;
         if (magnitude > largest) largest = magnitude;
     }
+    return largest;
+}
+
+// A block of n <= kKvBlock elements: q[i * q_stride] and the scale.
+void store_q8(const float* x, std::size_t n, std::int8_t* q, std::size_t q_stride, std::uint16_t* scale) {
+    const std::uint32_t largest = largest_bits(x, n);
     const float d = from_bits(largest) / 127.0f;
     *scale = largest >= 0x7f800000 ? std::uint16_t{0x7e00} : f32_to_f16(d < 65504.0f ? d : 65504.0f);
     const float stored = f16_to_f32(*scale);
@@ -114,6 +146,29 @@ void store_q8(const float* x, std::size_t n, std::int8_t* q, std::size_t q_strid
         float quotient = stored > 0.0f ? x[i] / stored : 0.0f;  // 0 where the scale is 0 or NaN
         quotient = quotient > 127.0f ? 127.0f : quotient < -127.0f ? -127.0f : quotient;
         q[i * q_stride] = static_cast<std::int8_t>(round_even(quotient));
+    }
+}
+
+// A block of n <= kKvBlock elements: q, with zeros behind them, and the scale.
+void quantise_q4(const float* x, std::size_t n, std::uint8_t (&q)[kKvBlock], std::uint16_t* scale) {
+    const std::uint32_t largest = largest_bits(x, n);
+    float extreme = -from_bits(largest);
+    for (std::size_t i = 0; i < n; ++i)
+        if (bits_of(x[i]) == largest) extreme = x[i];
+    float d = extreme / -8.0f;
+    d = d > 65504.0f ? 65504.0f : d < -65504.0f ? -65504.0f : d;
+    *scale = largest >= 0x7f800000 ? std::uint16_t{0x7e00} : f32_to_f16(d);
+    const float stored = f16_to_f32(*scale);
+    if (stored == 0.0f) *scale = 0;  // not -0
+    for (std::size_t i = 0; i < kKvBlock; ++i) {
+        if (i >= n) {
+            q[i] = 0;
+        } else if (stored < 0.0f || stored > 0.0f) {
+            const float level = x[i] / stored + 8.5f;
+            q[i] = static_cast<std::uint8_t>(level > 15.0f ? 15.0f : level > 0.0f ? level : 0.0f);
+        } else {
+            q[i] = 8;  // the scale is 0 or NaN
+        }
     }
 }
 
@@ -150,6 +205,27 @@ void kv_store(void* page, KvType type, std::size_t k_dim, std::size_t v_dim, std
                 store_q8(v + b * kKvBlock, std::min(kKvBlock, v_dim - b * kKvBlock), values + b * kKvBlock, 1, v_scales + b);
             break;
         }
+        case KvType::q4_0: {
+            constexpr std::size_t kHalf = kKvBlock / 2;
+            std::uint8_t q[kKvBlock];
+            auto* keys = reinterpret_cast<std::uint8_t*>(bytes) + position;
+            auto* k_scales = reinterpret_cast<std::uint16_t*>(bytes + at.k_scales) + position;
+            for (std::size_t d = 0; d < k_dim; d += kKvBlock) {
+                const std::size_t n = std::min(kKvBlock, k_dim - d);
+                quantise_q4(k + d, n, q, k_scales + d / kKvBlock * kPageTokens);
+                for (std::size_t j = 0; j < n; j += 2)
+                    keys[(d + j) / 2 * kPageTokens] = static_cast<std::uint8_t>(q[j] | q[j + 1] << 4);
+            }
+            auto* values = reinterpret_cast<std::uint8_t*>(bytes + at.v) + position * at.v_row;
+            auto* v_scales = reinterpret_cast<std::uint16_t*>(bytes + at.v_scales) + position * blocks(v_dim);
+            for (std::size_t d = 0; d < v_dim; d += kKvBlock) {
+                const std::size_t n = std::min(kKvBlock, v_dim - d);
+                quantise_q4(v + d, n, q, v_scales + d / kKvBlock);
+                for (std::size_t j = 0; j < std::min(n, kHalf); ++j)
+                    values[d / 2 + j] = static_cast<std::uint8_t>(q[j] | q[j + kHalf] << 4);
+            }
+            break;
+        }
     }
 }
 
@@ -158,6 +234,7 @@ void attention(const AttentionArgs& args) {
         case KvType::f32: return attend<Plain<float>>(args);
         case KvType::f16: return attend<Plain<std::uint16_t>>(args);
         case KvType::q8_0: return attend<Quantised>(args);
+        case KvType::q4_0: return attend<Halves>(args);
     }
 }
 

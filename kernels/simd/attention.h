@@ -14,18 +14,54 @@ struct PageView {
     const void* next_v;
     const void* far_k;   // to fetch into the second-level cache; null: none
     const void* far_v;
-    const float* k_scales;  // q8_0 only, widened
+    const float* k_scales;  // q8_0 and q4_0 only, widened
     const float* v_scales;
+    size_t v_row;  // bytes of a position of V
 };
 
 TERN_INLINE size_t kv_blocks(size_t dim) { return (dim + kKvBlock - 1) / kKvBlock; }
+
+// Two elements of q4_0.
+struct Pair {
+    uint8_t bits;
+};
+
+// Where the elements of a dimension of K begin, and those of a position of V from the dimension `dim` on (a multiple of
+// 16); then where those of V lie that are i * 16 dimensions further (dim is a multiple of 32 there unless i is 0).
+template <class Element>
+TERN_INLINE const Element* key_at(const Element* keys, size_t d) {
+    return keys + d * kPageTokens;
+}
+TERN_INLINE const Pair* key_at(const Pair* keys, size_t d) { return keys + d / 2 * kPageTokens; }
+template <class Element>
+TERN_INLINE const Element* value_at(const Element* values, size_t v_row, size_t position, size_t dim) {
+    return values + position * (v_row / sizeof(Element)) + dim;
+}
+TERN_INLINE const Pair* value_at(const Pair* values, size_t v_row, size_t position, size_t dim) {
+    return values + position * v_row + dim / kKvBlock * 16;
+}
+template <class Element>
+TERN_INLINE const Element* further(const Element* values, size_t i) {
+    return values + i * 16;
+}
+TERN_INLINE const Pair* further(const Pair* values, size_t i) { return values + i / 2 * 16; }
+
+// The integers of 16 positions of K, and of n <= 16 dimensions of V.
+TERN_INLINE Vec key_integers(const int8_t* p, size_t) { return load_i8(p); }
+TERN_INLINE Vec key_integers(const Pair* p, size_t d) { return load_u4(&p->bits, d % 2 * 4); }
+TERN_INLINE Vec value_integers(const int8_t* p, size_t, size_t n) { return n < 16 ? load_i8_part(p, n) : load_i8(p); }
+TERN_INLINE Vec value_integers(const Pair* p, size_t dim, size_t n) {
+    const unsigned shift = dim / 16 % 2 * 4;
+    return n < 16 ? load_u4_part(&p->bits, shift, n) : load_u4(&p->bits, shift);
+}
 
 // Elements of K: those of a dimension, from the position `at` on. Elements of V: those of a position, from the
 // dimension `dim` on, which is a multiple of 16; n < 16 lanes of them, or 16.
 TERN_INLINE Vec load_k(const float* p, const PageView&, size_t, size_t) { return load(p); }
 TERN_INLINE Vec load_k(const uint16_t* p, const PageView&, size_t, size_t) { return load_f16(p); }
-TERN_INLINE Vec load_k(const int8_t* p, const PageView& page, size_t dim, size_t at) {
-    return mul(load_i8(p), load(page.k_scales + dim / kKvBlock * kPageTokens + at));
+template <class Element>
+TERN_INLINE Vec load_k(const Element* p, const PageView& page, size_t dim, size_t at) {
+    return mul(key_integers(p, dim), load(page.k_scales + dim / kKvBlock * kPageTokens + at));
 }
 TERN_INLINE Vec load_v(const float* p, const PageView&, const AttentionArgs&, size_t, size_t, size_t n) {
     return n < 16 ? load_part(p, n) : load(p);
@@ -33,9 +69,10 @@ TERN_INLINE Vec load_v(const float* p, const PageView&, const AttentionArgs&, si
 TERN_INLINE Vec load_v(const uint16_t* p, const PageView&, const AttentionArgs&, size_t, size_t, size_t n) {
     return n < 16 ? load_f16_part(p, n) : load_f16(p);
 }
-TERN_INLINE Vec load_v(const int8_t* p, const PageView& page, const AttentionArgs& a, size_t dim, size_t at, size_t n) {
-    const Vec q = n < 16 ? load_i8_part(p, n) : load_i8(p);
-    return mul(q, set1(page.v_scales[at * kv_blocks(a.v_dim) + dim / kKvBlock]));
+template <class Element>
+TERN_INLINE Vec load_v(const Element* p, const PageView& page, const AttentionArgs& a, size_t dim, size_t at,
+                       size_t n) {
+    return mul(value_integers(p, dim, n), set1(page.v_scales[at * kv_blocks(a.v_dim) + dim / kKvBlock]));
 }
 
 struct Rows {
@@ -70,8 +107,9 @@ static inline __attribute__((always_inline)) void scores(const AttentionArgs& a,
             for (size_t i = 0; i < kScoreVecs; ++i) s[t][i] = zero();
 #pragma GCC unroll 1
         for (size_t d = 0; d < a.k_dim; ++d) {
-            const Element* k = keys + d * kPageTokens + c;
-            prefetch_pages(page.next_k, page.far_k, (d * kPageTokens + c) * sizeof(Element), kWidth * sizeof(Element));
+            const Element* k = key_at(keys, d) + c;
+            prefetch_pages(page.next_k, page.far_k, static_cast<size_t>(k - keys) * sizeof(Element),
+                           kWidth * sizeof(Element));
             Vec key[kScoreVecs];
 #pragma GCC unroll 8
             for (size_t i = 0; i < kScoreVecs; ++i) key[i] = load_k(k + i * 16, page, d, c + i * 16);
@@ -134,7 +172,7 @@ template <class Element, size_t kRows, size_t kVecs>
 static inline __attribute__((always_inline)) void mix(const AttentionArgs& a, const PageView& page, const Rows& rows,
                                                       const float (*p)[kPageTokens], const float* correction,
                                                       size_t dim, size_t rest) {
-    const Element* values = static_cast<const Element*>(page.v) + dim;
+    const Element* values = static_cast<const Element*>(page.v);
     uint64_t any = 0;
     uint64_t all = ~uint64_t{0};
     for (size_t t = 0; t < kRows; ++t) {
@@ -153,13 +191,13 @@ static inline __attribute__((always_inline)) void mix(const AttentionArgs& a, co
     const size_t last = kPageTokens - static_cast<size_t>(__builtin_clzll(any));
 #pragma GCC unroll 1
     for (size_t position = first; position < last; ++position) {
-        const Element* from = values + position * a.v_dim;
-        prefetch_pages(page.next_v, page.far_v, (position * a.v_dim + dim) * sizeof(Element),
-                       kVecs * 16 * sizeof(Element));
+        const Element* from = value_at(values, page.v_row, position, dim);
+        prefetch_pages(page.next_v, page.far_v, static_cast<size_t>(from - values) * sizeof(Element),
+                       kVecs > 1 ? static_cast<size_t>(further(from, kVecs) - from) * sizeof(Element) : 1);
         Vec v[kVecs];
 #pragma GCC unroll 8
         for (size_t i = 0; i < kVecs; ++i)
-            v[i] = load_v(from + i * 16, page, a, dim + i * 16, position, rest ? rest : 16);
+            v[i] = load_v(further(from, i), page, a, dim + i * 16, position, rest ? rest : 16);
         if (all >> position & 1) {
 #pragma GCC unroll 8
             for (size_t t = 0; t < kRows; ++t) {
@@ -241,16 +279,17 @@ TERN_INLINE void widen(const uint16_t* from, float* to, size_t n) {
     if (i < n) store_part(to + i, load_f16_part(from + i, n - i), n - i);
 }
 
-// A page of q8_0 as f32.
-static void widen_q8(const AttentionArgs& a, const KvLayout& at, const char* page, float* k, float* v) {
-    const int8_t* keys = reinterpret_cast<const int8_t*>(page);
-    const int8_t* values = reinterpret_cast<const int8_t*>(page + at.v);
+// A page of q8_0 or q4_0 as f32.
+template <class Element>
+static inline void widen_blocks(const AttentionArgs& a, const KvLayout& at, const char* page, float* k, float* v) {
+    const Element* keys = reinterpret_cast<const Element*>(page);
+    const Element* values = reinterpret_cast<const Element*>(page + at.v);
     const uint16_t* k_scales = reinterpret_cast<const uint16_t*>(page + at.k_scales);
     const uint16_t* v_scales = reinterpret_cast<const uint16_t*>(page + at.v_scales);
     for (size_t d = 0; d < a.k_dim; ++d)
         for (size_t i = 0; i < kPageTokens; i += 16) {
             const Vec scale = load_f16(k_scales + d / kKvBlock * kPageTokens + i);
-            store(k + d * kPageTokens + i, mul(load_i8(keys + d * kPageTokens + i), scale));
+            store(k + d * kPageTokens + i, mul(key_integers(key_at(keys, d) + i, d), scale));
         }
     const size_t blocks = kv_blocks(a.v_dim);
     for (size_t position = 0; position < kPageTokens; ++position) {
@@ -261,11 +300,11 @@ static void widen_q8(const AttentionArgs& a, const KvLayout& at, const char* pag
                 store(scales, load_f16_part(v_scales + position * blocks + block, blocks - block < 16 ? blocks - block : 16));
             const Vec scale = set1(scales[block % 16]);
             const size_t n = a.v_dim - d < 16 ? a.v_dim - d : 16;
-            const size_t at_d = position * a.v_dim + d;
+            const Vec x = mul(value_integers(value_at(values, at.v_row, position, d), d, n), scale);
             if (n == 16)
-                store(v + at_d, mul(load_i8(values + at_d), scale));
+                store(v + position * a.v_dim + d, x);
             else
-                store_part(v + at_d, mul(load_i8_part(values + at_d, n), scale), n);
+                store_part(v + position * a.v_dim + d, x, n);
         }
     }
 }
@@ -280,16 +319,19 @@ static void attend_next(const AttentionArgs& a, const char* page, const char* ne
     // Two tiles may each convert what they read, which is cheaper than to write a page of f32 and read it; more tiles
     // share one that is widened once.
     if (a.rows > 2 * kQueryTile) {
-        PageView view{wide, wide + keys, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+        PageView view{wide, wide + keys, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, a.v_dim * sizeof(float)};
         if (a.type == KvType::f32)
             view.k = page, view.v = page + at.v;
         else if (a.type == KvType::f16)
             widen(reinterpret_cast<const uint16_t*>(page), wide, keys + values);
+        else if (a.type == KvType::q8_0)
+            widen_blocks<int8_t>(a, at, page, wide, wide + keys);
         else
-            widen_q8(a, at, page, wide, wide + keys);
+            widen_blocks<Pair>(a, at, page, wide, wide + keys);
         return attend_page<float>(a, view, begin, p);
     }
-    PageView view{page, page + at.v, next, next ? next + at.v : nullptr, far, far ? far + at.v : nullptr, nullptr, nullptr};
+    PageView view{page,   page + at.v, next, next ? next + at.v : nullptr, far, far ? far + at.v : nullptr, nullptr,
+                  nullptr, at.v_row};
     if (a.type == KvType::f32) return attend_page<float>(a, view, begin, p);
     if (a.type == KvType::f16) return attend_page<uint16_t>(a, view, begin, p);
     // The scales are used again and again: as f32 they cost a load only. They fit where a whole page would.
@@ -301,7 +343,8 @@ static void attend_next(const AttentionArgs& a, const char* page, const char* ne
     widen(reinterpret_cast<const uint16_t*>(page + at.v_scales), wide + k_scales, v_scales);
     view.k_scales = wide;
     view.v_scales = wide + k_scales;
-    attend_page<int8_t>(a, view, begin, p);
+    if (a.type == KvType::q8_0) return attend_page<int8_t>(a, view, begin, p);
+    attend_page<Pair>(a, view, begin, p);
 }
 
 static void attention(const AttentionArgs& a) {
@@ -361,14 +404,18 @@ static void attention_finish(float m, float l, const float* o, const float* sink
     }
 }
 
+// Magnitudes, where NaN, which is less than nothing, becomes infinity.
+TERN_INLINE Vec sizes(Vec v) {
+    const Vec infinity = set1(__builtin_inff());
+    return select(mask_less(magnitude(v), infinity), magnitude(v), infinity);
+}
+
 // A block of n <= kKvBlock elements of q8_0: q[i * q_stride] and the scale.
 TERN_INLINE void store_q8(const float* x, size_t n, int8_t* q, size_t q_stride, uint16_t* scale) {
     const float infinity = __builtin_inff();
     const Vec a = load_part(x, n < 16 ? n : 16);
     const Vec b = n > 16 ? load_part(x + 16, n - 16) : zero();
-    // NaN is less than nothing and so becomes infinity.
-    const auto size = [&](Vec v) { return select(mask_less(magnitude(v), set1(infinity)), magnitude(v), set1(infinity)); };
-    const float amax = largest(max(size(a), size(b)));
+    const float amax = largest(max(sizes(a), sizes(b)));
     const float d = amax / 127.0f;
     uint16_t h[16];
     store_f16(h, set1(amax < infinity ? (d < 65504.0f ? d : 65504.0f) : __builtin_nanf("")));
@@ -381,6 +428,32 @@ TERN_INLINE void store_q8(const float* x, size_t n, int8_t* q, size_t q_stride, 
         store(rounded + 16, quotient(b));
     }
     for (size_t i = 0; i < n; ++i) q[i * q_stride] = static_cast<int8_t>(rounded[i]);
+}
+
+// A block of n <= kKvBlock elements of q4_0: q, with zeros behind them, and the scale.
+TERN_INLINE void quantise_q4(const float* x, size_t n, uint8_t (&q)[kKvBlock], uint16_t* scale) {
+    const Vec a = load_part(x, n < 16 ? n : 16);
+    const Vec b = n > 16 ? load_part(x + 16, n - 16) : zero();
+    const float amax = largest(max(sizes(a), sizes(b)));
+    // Lanes beyond n are 0, which is neither larger nor, unless all are 0, an extreme.
+    float d = (largest(max(a, b)) == amax ? amax : -amax) / -8.0f;
+    d = d > 65504.0f ? 65504.0f : d < -65504.0f ? -65504.0f : d;
+    uint16_t h[16];
+    store_f16(h, set1(amax < __builtin_inff() ? d : __builtin_nanf("")));
+    const Vec stored = load_f16(h);
+    const float used = first_lane(stored);
+    *scale = used == 0.0f ? 0 : h[0];
+    alignas(64) float level[kKvBlock];
+    if (used < 0.0f || used > 0.0f) {
+        const auto levels = [&](Vec v) { return min(max(add(div(v, stored), set1(8.5f)), zero()), set1(15.0f)); };
+        store(level, levels(a));
+        store(level + 16, levels(b));
+    } else {
+        store(level, set1(8.0f));
+        store(level + 16, set1(8.0f));
+    }
+    for (size_t i = 0; i < kKvBlock; ++i) q[i] = static_cast<uint8_t>(level[i]);
+    for (size_t i = n; i < kKvBlock; ++i) q[i] = 0;
 }
 
 TERN_INLINE void store_f32(const KvLayout& at, char* page, size_t k_dim, size_t v_dim, size_t position, const float* k,
@@ -417,6 +490,25 @@ TERN_INLINE void store_q8(const KvLayout& at, char* page, size_t k_dim, size_t v
         store_q8(v + d, v_dim - d < kKvBlock ? v_dim - d : kKvBlock, values + d, 1, v_scales + d / kKvBlock);
 }
 
+TERN_INLINE void store_q4(const KvLayout& at, char* page, size_t k_dim, size_t v_dim, size_t position, const float* k,
+                          const float* v) {
+    uint8_t q[kKvBlock];
+    uint8_t* keys = reinterpret_cast<uint8_t*>(page) + position;
+    uint16_t* k_scales = reinterpret_cast<uint16_t*>(page + at.k_scales) + position;
+    for (size_t d = 0; d < k_dim; d += kKvBlock) {
+        const size_t n = k_dim - d < kKvBlock ? k_dim - d : kKvBlock;
+        quantise_q4(k + d, n, q, k_scales + d / kKvBlock * kPageTokens);
+        for (size_t j = 0; j < n; j += 2) keys[(d + j) / 2 * kPageTokens] = static_cast<uint8_t>(q[j] | q[j + 1] << 4);
+    }
+    uint8_t* values = reinterpret_cast<uint8_t*>(page + at.v) + position * at.v_row;
+    uint16_t* v_scales = reinterpret_cast<uint16_t*>(page + at.v_scales) + position * kv_blocks(v_dim);
+    for (size_t d = 0; d < v_dim; d += kKvBlock) {
+        const size_t n = v_dim - d < kKvBlock ? v_dim - d : kKvBlock;
+        quantise_q4(v + d, n, q, v_scales + d / kKvBlock);
+        for (size_t j = 0; j < (n < 16 ? n : 16); ++j) values[d / 2 + j] = static_cast<uint8_t>(q[j] | q[j + 16] << 4);
+    }
+}
+
 static void kv_store(void* page, KvType type, size_t k_dim, size_t v_dim, size_t position, const float* k,
                      const float* v) {
     const KvLayout at = kv_layout(type, k_dim, v_dim);
@@ -425,6 +517,7 @@ static void kv_store(void* page, KvType type, size_t k_dim, size_t v_dim, size_t
         case KvType::f32: return store_f32(at, bytes, k_dim, v_dim, position, k, v);
         case KvType::f16: return store_f16(at, bytes, k_dim, v_dim, position, k, v);
         case KvType::q8_0: return store_q8(at, bytes, k_dim, v_dim, position, k, v);
+        case KvType::q4_0: return store_q4(at, bytes, k_dim, v_dim, position, k, v);
     }
 }
 

@@ -78,7 +78,7 @@ TEST(AttentionOp, ChunksAndNeighboursChangeNothing) {
         constexpr std::uint32_t n = 140;
         const Attention a(s, n);
         const std::size_t width = std::size_t{s.heads} * s.v_dim;
-        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
+        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
             const std::vector<float> whole = conform(a.g, {{{n}}}, type);
             expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}}, type), whole, "chunks");
             std::vector<std::vector<Sequence>> single;
@@ -105,8 +105,10 @@ TEST(AttentionOp, LongContext) {
         constexpr std::uint32_t n = (kSanitized ? 1 : 2) * kernels::kChunkTokens + 130;
         const Attention a(s, n);
         const std::vector<float> whole = conform(a.g, {{{n}}});
-        const std::vector<float> narrow = conform(a.g, {{{n}}}, KvType::q8_0);
-        expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1100, 1100}}}, KvType::q8_0), narrow, "q8_0");
+        for (const KvType type : {KvType::q8_0, KvType::q4_0}) {
+            const std::vector<float> narrow = conform(a.g, {{{n}}}, type);
+            expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1100, 1100}}}, type), narrow, "narrow KV");
+        }
         std::vector<std::uint32_t> rows(n);
         for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
         for (const std::uint32_t t : {0u, 1023u, 1024u, 1025u, 2047u, 2048u, n - 1})
@@ -121,18 +123,54 @@ TEST(KvPages, PageBytes) {
     const auto backend = backend::make_backend("cpu", "", 1);
     for (const Shape& s : shapes()) {
         const Attention a(s, 2);
-        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
+        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
             const std::uint64_t bytes = backend::kv_groups(a.g, type).page_bytes;
             EXPECT_EQ(backend->make_kv(a.g, type, 1)->page_bytes(), bytes);
             const std::uint64_t elements = std::uint64_t{s.kv_heads} * (s.k_dim + s.v_dim) * kernels::kPageTokens;
             if (type == KvType::q8_0) {
                 EXPECT_GT(bytes, elements);
                 EXPECT_LT(bytes, elements * 2);
+            } else if (type == KvType::q4_0) {
+                EXPECT_GT(bytes * 2, elements);
+                EXPECT_LT(bytes, backend::kv_groups(a.g, KvType::q8_0).page_bytes);
             } else {
                 EXPECT_EQ(bytes, elements * (type == KvType::f32 ? 4 : 2));
             }
         }
     }
+}
+
+// With a rotation by nothing, what was moved is what would have been stored at its new position: a type's own numbers
+// are stored again as they are.
+TEST(KvPages, MovedPositionsAreStoredAgain) {
+    const auto backend = backend::make_backend("cpu", "", 1);
+    const kernels::KernelTable& ref = kernels::table_ref();
+    for (const auto& [k_dim, v_dim] : {std::pair{64u, 64u}, {33u, 47u}, {10u, 7u}})
+        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
+            constexpr std::uint32_t n = 128, from = 50, to = 3, count = 70, page = kernels::kPageTokens;
+            const Matrix q(n, k_dim, 1), k(n, k_dim, 2), v(n, v_dim, 3);
+            graph::Graph g;
+            const std::uint32_t rope = g.add_rope({.inv_freq = std::vector<double>(k_dim / 2, 0.0)});
+            g.set_logits(g.take_outputs(g.attention(g.embed(q.weight()), g.rope(g.embed(k.weight()), 1, rope),
+                                                    g.embed(v.weight()), {1, 1, k_dim, v_dim}, 1.0f, {}, 0.0f)));
+            const auto kv = backend->make_kv(g, type, 2);
+            ASSERT_TRUE(kv->can_move());
+            std::vector<std::vector<std::byte>> pages(2, std::vector<std::byte>(kv->page_bytes()));
+            const auto store = [&](std::uint32_t row, std::uint32_t position) {
+                ref.kv_store(pages[position / page].data(), static_cast<kernels::KvType>(type), k_dim, v_dim,
+                             position % page, k.row(row), v.row(row));
+            };
+            for (std::uint32_t i = 0; i < n; ++i) store(i, i);
+            for (std::uint32_t i = 0; i < 2; ++i) kv->write_page(1 - i, pages[i]);
+            const std::uint32_t table[] = {1, 0};
+            kv->move(table, from, to, count);
+            for (std::uint32_t i = 0; i < count; ++i) store(from + i, to + i);
+            for (std::uint32_t i = 0; i < 2; ++i) {
+                std::vector<std::byte> got(kv->page_bytes());
+                kv->read_page(1 - i, got);
+                EXPECT_TRUE(got == pages[i]) << "page " << i << " type " << static_cast<int>(type) << " k_dim " << k_dim;
+            }
+        }
 }
 
 }  // namespace

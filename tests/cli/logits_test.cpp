@@ -60,6 +60,11 @@ TEST_F(Logits, TheSameBytesOnEveryPath) {
     EXPECT_FALSE(narrow == whole || narrow == wide) << "--kv-type q8_0 had no effect";
     EXPECT_TRUE(bytes({"--kv-type", "q8_0", "--chunk", "7", "-t", "2"}) == narrow);
     EXPECT_TRUE(bytes({"--kv-type", "q8_0", "--backend", "ref"}) == narrow);
+    const std::string least = bytes({"--kv-type", "q4_0"});
+    EXPECT_EQ(least.size(), whole.size());
+    EXPECT_FALSE(least == whole || least == wide || least == narrow) << "--kv-type q4_0 had no effect";
+    EXPECT_TRUE(bytes({"--kv-type", "q4_0", "--chunk", "7", "-t", "2"}) == least);
+    EXPECT_TRUE(bytes({"--kv-type", "q4_0", "--backend", "ref"}) == least);
 }
 
 TEST_F(Logits, OfBackendBlas) {

@@ -44,7 +44,7 @@ TEST(Usage, WrongUsageIsStatusTwoAndPointsToTheHelp) {
         {"run", "-t", "100000", "x"},
         {"run", "--temp", "warm", "x"},
         {"run", "--seed", "dice", "x"},
-        {"run", "--kv-type", "q4_0", "x"},
+        {"run", "--kv-type", "q4_1", "x"},
         {"run", "--ids", "1,2", "x"},
         {"run", "--ids", "1,,2"},
         {"run", "--ids", "1,two"},

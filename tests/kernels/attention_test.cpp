@@ -2,6 +2,7 @@
 // and what does not depend on the batch.
 #include <memory>
 
+#include "kernels/formats/format.h"
 #include "kernels/formats/half.h"
 #include "tests/kernels/kernel_test.h"
 
@@ -10,7 +11,7 @@ namespace {
 
 using namespace test;
 
-constexpr KvType kAllTypes[] = {KvType::f32, KvType::f16, KvType::q8_0};
+constexpr KvType kAllTypes[] = {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0};
 
 std::size_t kv_blocks(std::size_t dim) { return (dim + kKvBlock - 1) / kKvBlock; }
 
@@ -19,6 +20,15 @@ T read(const std::uint8_t* page, std::size_t offset, std::size_t i) {
     T x;
     std::memcpy(&x, page + offset + i * sizeof x, sizeof x);
     return x;
+}
+
+// Of a byte of q4_0.
+int level(std::uint8_t pair, bool second) { return second ? pair >> 4 : pair & 15; }
+int key_level(const std::uint8_t* page, std::size_t position, std::size_t d) {
+    return level(page[d / 2 * kPageTokens + position], d % 2 != 0);
+}
+int value_level(const std::uint8_t* page, const KvLayout& at, std::size_t position, std::size_t d) {
+    return level(page[at.v + position * at.v_row + d / 32 * 16 + d % 16], d % 32 >= 16);
 }
 
 // The KV pages of one head, with the values that the cache really holds.
@@ -47,17 +57,30 @@ public:
     KvLayout layout() const { return kv_layout(type_, k_dim_, v_dim_); }
     float k(std::size_t position, std::size_t d) const {
         const std::size_t at = position % kPageTokens;
+        if (type_ == KvType::q4_0)
+            return k_scale(position, d) * static_cast<float>(key_level(page_of(position), at, d) - 8);
         return stored(position, 0, d * kPageTokens + at, layout().k_scales, d / kKvBlock * kPageTokens + at);
     }
     float v(std::size_t position, std::size_t d) const {
         const std::size_t at = position % kPageTokens;
+        if (type_ == KvType::q4_0)
+            return v_scale(position, d) * static_cast<float>(value_level(page_of(position), layout(), at, d) - 8);
         return stored(position, layout().v, at * v_dim_ + d, layout().v_scales, at * kv_blocks(v_dim_) + d / kKvBlock);
     }
     KvType type() const { return type_; }
 
 private:
+    const std::uint8_t* page_of(std::size_t position) const { return storage_[position / kPageTokens]->data(); }
+    float k_scale(std::size_t position, std::size_t d) const {
+        return f16_to_f32(read<std::uint16_t>(page_of(position), layout().k_scales,
+                                              d / kKvBlock * kPageTokens + position % kPageTokens));
+    }
+    float v_scale(std::size_t position, std::size_t d) const {
+        return f16_to_f32(read<std::uint16_t>(page_of(position), layout().v_scales,
+                                              position % kPageTokens * kv_blocks(v_dim_) + d / kKvBlock));
+    }
     float stored(std::size_t position, std::size_t part, std::size_t i, std::size_t scales, std::size_t scale) const {
-        const std::uint8_t* page = storage_[position / kPageTokens]->data();
+        const std::uint8_t* page = page_of(position);
         if (type_ == KvType::f32) return read<float>(page, part, i);
         if (type_ == KvType::f16) return f16_to_f32(read<std::uint16_t>(page, part, i));
         return f16_to_f32(read<std::uint16_t>(page, scales, scale)) * read<std::int8_t>(page, part, i);
@@ -148,12 +171,12 @@ class Attention : public PerIsa {};
 
 TEST_P(Attention, EqualsTheReference) {
     Rng rng(31);
-    for (int turn = 0; turn < 400; ++turn) {
+    for (int turn = 0; turn < 500; ++turn) {
         const std::size_t dims[] = {64, 128, 16, 80, 1, 5, 33, 96, 47, 112, 528};
         const std::size_t k_dim = dims[rng() % 11], v_dim = dims[rng() % 11];
         const std::size_t rows = turn % 3 == 0 ? 1 + rng() % 40 : 1 + rng() % 9;
         const std::size_t positions = 1 + rng() % 300;
-        const KvType type = kAllTypes[rng() % 3];
+        const KvType type = kAllTypes[rng() % 4];
         const Values kind = turn % 4 == 3 ? Values::hostile : Values::usual;
         const Cache cache(type, k_dim, v_dim, positions, kind, rng);
         Query query = random_query(k_dim, v_dim, rows, positions, kind, rng);
@@ -167,7 +190,7 @@ TEST_P(Attention, EqualsTheReference) {
 TEST_P(Attention, LaterChunks) {
     Rng rng(32);
     const std::size_t positions = 2 * kChunkTokens + 100;
-    for (KvType type : {KvType::f16, KvType::q8_0}) {
+    for (KvType type : {KvType::f16, KvType::q8_0, KvType::q4_0}) {
         const Cache cache(type, 64, 64, positions, Values::usual, rng);
         for (std::size_t rows : {1u, 4u, 25u})
             for (std::size_t begin = 0; begin < positions; begin += kChunkTokens) {
@@ -217,14 +240,14 @@ TEST_P(Attention, NotFiniteKeysAndValues) {
     const float bad[] = {HUGE_VALF, -HUGE_VALF, std::nanf(""), -HUGE_VALF};
     for (int turn = 0; turn < 200; ++turn) {
         const std::size_t k_dim = 1 + rng() % 20, v_dim = 1 + rng() % 40, positions = 1 + rng() % 200;
-        const KvType type = kAllTypes[turn % 3];
+        const KvType type = kAllTypes[turn % 4];
         Cache cache(type, k_dim, v_dim, positions, Values::usual, rng);
         const auto poke = [&](std::size_t position, bool key, std::size_t d, float x) {
             const std::size_t at = position % kPageTokens;
             const std::uint16_t h = f32_to_f16(x);
             const KvLayout layout = cache.layout();
             std::uint8_t* page = cache.page(position / kPageTokens);
-            if (type == KvType::q8_0)  // only a scale can be bad
+            if (type == KvType::q8_0 || type == KvType::q4_0)  // only a scale can be bad
                 page += key ? layout.k_scales + (d / kKvBlock * kPageTokens + at) * 2
                             : layout.v_scales + (at * kv_blocks(v_dim) + d / kKvBlock) * 2;
             else
@@ -262,9 +285,10 @@ TEST_P(Attention, KvStoreEqualsTheReference) {
 
 TEST_P(Attention, KvStoreOfAnyBitsEqualsTheReference) {
     Rng rng(41);
-    const std::size_t dim = 45, bytes = kv_layout(KvType::q8_0, dim, dim).bytes;
-    Guarded<std::uint8_t> want(bytes, 4), got(bytes, 4);
-    for (int turn = 0; turn < 3000; ++turn) {
+    for (int turn = 0; turn < 6000; ++turn) {
+        const KvType type = turn < 3000 ? KvType::q8_0 : KvType::q4_0;
+        const std::size_t dim = 45, bytes = kv_layout(type, dim, dim).bytes;
+        Guarded<std::uint8_t> want(bytes, 4), got(bytes, 4);
         Floats k(dim), v(dim);
         for (Floats* x : {&k, &v})
             for (std::size_t i = 0; i < dim; ++i) {
@@ -275,8 +299,10 @@ TEST_P(Attention, KvStoreOfAnyBitsEqualsTheReference) {
                 std::memcpy(x->data() + i, &u, 4);
             }
         if (turn % 3 == 0) std::fill(k.data(), k.data() + dim, turn % 2 ? -0.0f : 0x1p-18f * static_cast<float>(turn));
-        ref_.kv_store(want.data(), KvType::q8_0, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
-        table_.kv_store(got.data(), KvType::q8_0, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
+        if (turn % 5 == 0)  // the largest magnitude with both signs
+            for (std::size_t i = 0; i < dim; ++i) v[i] = rng() % 2 ? v[0] : -v[0];
+        ref_.kv_store(want.data(), type, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
+        table_.kv_store(got.data(), type, dim, dim, static_cast<std::size_t>(turn) % 64, k.data(), v.data());
         ASSERT_EQ(std::memcmp(want.data(), got.data(), bytes), 0) << turn;
     }
 }
@@ -386,7 +412,7 @@ TEST(ReferenceAttention, AgainstDouble) {
     for (int turn = 0; turn < 60; ++turn) {
         const std::size_t k_dim = 1 + rng() % 70, v_dim = 1 + rng() % 70, rows = 1 + rng() % 4;
         const std::size_t positions = turn % 10 == 0 ? 2300 : 1 + rng() % 260;
-        const Cache cache(kAllTypes[turn % 3], k_dim, v_dim, positions, Values::usual, rng);
+        const Cache cache(kAllTypes[turn % 4], k_dim, v_dim, positions, Values::usual, rng);
         Query query = random_query(k_dim, v_dim, rows, positions, Values::usual, rng);
         if (turn % 5 == 0) query.softcap = 5.0f;
         for (std::size_t r = 0; r < rows; ++r)
@@ -492,6 +518,116 @@ TEST(Q8Kv, AttentionIsNearF32) {
     }
 }
 
+// ---- q4_0 -----------------------------------------------------------------------------------------------------------
+// By docs/numerics.md, in double: the scale, and that no other of the 16 numbers is nearer.
+TEST(Q4Kv, StoresTheNearestLevel) {
+    Rng rng(43);
+    for (int turn = 0; turn < 500; ++turn) {
+        const std::size_t k_dim = 1 + rng() % 70, v_dim = 1 + rng() % 70;
+        Floats k = random_floats(k_dim, Values::usual, rng), v = random_floats(v_dim, Values::usual, rng);
+        const float size = std::ldexp(1.0f, static_cast<int>(rng() % 44) - 27);
+        for (std::size_t d = 0; d < k_dim; ++d) k[d] *= size;
+        for (std::size_t d = 0; d < v_dim; ++d) v[d] *= size;
+        if (turn % 4 == 0) v[rng() % v_dim] = 0;
+        const KvLayout at = kv_layout(KvType::q4_0, k_dim, v_dim);
+        Guarded<std::uint8_t> page(at.bytes, 4);
+        const std::size_t position = rng() % kPageTokens;
+        table_ref().kv_store(page.data(), KvType::q4_0, k_dim, v_dim, position, k.data(), v.data());
+        const auto check = [&](const Floats& x, std::size_t i, std::uint16_t scale, int q) {
+            const std::size_t first = i / 32 * 32, last = std::min(first + 32, x.size());
+            double extreme = 0;
+            for (std::size_t j = first; j < last; ++j)
+                if (std::fabs(x[j]) > std::fabs(extreme)) extreme = x[j];
+            const std::uint16_t wanted = f32_to_f16(static_cast<float>(extreme / -8));
+            ASSERT_EQ(scale, wanted & 0x7fff ? wanted : 0);
+            const double d = f16_to_f32(scale);
+            double nearest = HUGE_VAL;
+            for (int level = 0; level < 16; ++level) nearest = std::min(nearest, std::fabs(x[i] - d * (level - 8)));
+            // The quotient is rounded, and its sum with 8.5.
+            ASSERT_LE(std::fabs(x[i] - d * (q - 8)), nearest + std::fabs(d) * 3 * 0x1p-20)
+                << x[i] << " d=" << d << " q=" << q;
+            // A step at the far end, and what the scale is off by, eight times.
+            ASSERT_LE(nearest, std::fabs(d) + 8 * std::fabs(d - extreme / -8));
+        };
+        const auto scale = [&](std::size_t part, std::size_t i) { return read<std::uint16_t>(page.data(), part, i); };
+        for (std::size_t d = 0; d < k_dim; ++d)
+            ASSERT_NO_FATAL_FAILURE(check(k, d, scale(at.k_scales, d / 32 * kPageTokens + position),
+                                          key_level(page.data(), position, d)));
+        for (std::size_t d = 0; d < v_dim; ++d)
+            ASSERT_NO_FATAL_FAILURE(check(v, d, scale(at.v_scales, position * kv_blocks(v_dim) + d / 32),
+                                          value_level(page.data(), at, position, d)));
+    }
+}
+
+// Without ties, the blocks of V are those of the file format, but for the order of scale and levels.
+TEST(Q4Kv, AsTheFileFormat) {
+    Rng rng(44);
+    const FormatOps& format = format_ops(DType::Q4_0);
+    for (int turn = 0; turn < 100; ++turn) {
+        Floats x = random_floats(96, turn % 2 ? Values::wide : Values::usual, rng);
+        const KvLayout at = kv_layout(KvType::q4_0, 96, 96);
+        std::vector<std::uint8_t> page(at.bytes);
+        table_ref().kv_store(page.data(), KvType::q4_0, 96, 96, 7, x.data(), x.data());
+        std::uint8_t blocks[3][18];
+        format.encode(x.data(), nullptr, blocks, 96);
+        for (std::size_t b = 0; b < 3; ++b) {
+            EXPECT_EQ(std::memcmp(page.data() + at.v_scales + (7 * 3 + b) * 2, blocks[b], 2), 0) << turn;
+            EXPECT_EQ(std::memcmp(page.data() + at.v + 7 * at.v_row + b * 16, blocks[b] + 2, 16), 0) << turn;
+        }
+    }
+}
+
+TEST(Q4Kv, WhatNoScaleHolds) {
+    const auto stored = [](std::vector<float> x) {
+        x.resize(33, 1.0f);
+        const KvLayout at = kv_layout(KvType::q4_0, 33, 33);
+        std::vector<std::uint8_t> page(at.bytes);
+        table_ref().kv_store(page.data(), KvType::q4_0, 33, 33, 0, x.data(), x.data());
+        std::vector<float> out;
+        for (std::size_t i = 0; i < 33; ++i)
+            out.push_back(f16_to_f32(read<std::uint16_t>(page.data(), at.v_scales, i / 32)) *
+                          static_cast<float>(value_level(page.data(), at, 0, i) - 8));
+        EXPECT_EQ(out[32], 1.0f) << "another block";
+        return out;
+    };
+    for (const float bad : {HUGE_VALF, -HUGE_VALF, std::nanf("")}) {
+        const std::vector<float> x = stored({1.0f, bad});
+        for (std::size_t i = 0; i < 32; ++i) EXPECT_TRUE(std::isnan(x[i]));
+    }
+    const std::vector<float> huge = stored({3e38f, -1e30f, 0.0f});
+    EXPECT_EQ(huge[0], 8 * 65504.0f);
+    EXPECT_EQ(huge[1], -7 * 65504.0f);
+    EXPECT_EQ(huge[2], 0.0f);
+    const std::vector<float> tiny = stored(std::vector<float>(32, 8 * 0x1p-25f));
+    EXPECT_TRUE(same_bits(tiny[0], 0.0f)) << "not -0";
+    const std::vector<float> both = stored({-2.0f, 0.25f, 2.0f});
+    EXPECT_EQ(both[0], -1.75f) << "the positive one of two extremes gets the longer side";
+    EXPECT_EQ(both[2], 2.0f);
+}
+
+// Several threads may store the positions of a page at the same time: a store changes no byte of another position.
+TEST(KvPages, APositionTouchesNoNeighbour) {
+    Rng rng(45);
+    for (const KvType type : kAllTypes)
+        for (const std::size_t dim : {1u, 15u, 31u, 33u, 48u, 64u}) {
+            const std::size_t other = dim + 3, bytes = kv_layout(type, dim, other).bytes;
+            std::vector<int> owner(bytes, -1);
+            for (std::size_t position = 0; position < kPageTokens; ++position) {
+                std::vector<std::uint8_t> zeros(bytes, 0x00), ones(bytes, 0xff);
+                const Floats k = random_floats(dim, Values::usual, rng), v = random_floats(other, Values::usual, rng);
+                table_ref().kv_store(zeros.data(), type, dim, other, position, k.data(), v.data());
+                table_ref().kv_store(ones.data(), type, dim, other, position, k.data(), v.data());
+                for (std::size_t i = 0; i < bytes; ++i) {
+                    if (zeros[i] == 0x00 && ones[i] == 0xff) continue;
+                    ASSERT_EQ(zeros[i], ones[i]) << "a part of a byte";
+                    ASSERT_EQ(owner[i], -1) << "byte " << i << " of positions " << owner[i] << " and " << position;
+                    owner[i] = static_cast<int>(position);
+                }
+            }
+            for (const int o : owner) ASSERT_GE(o, 0) << "bytes of no position";
+        }
+}
+
 TEST(KvPages, PartsStayAligned) {
     for (KvType type : kAllTypes)
         for (std::size_t k_dim = 1; k_dim < 140; ++k_dim) {
@@ -499,6 +635,8 @@ TEST(KvPages, PartsStayAligned) {
             for (std::size_t offset : {at.k_scales, at.v, at.v_scales, at.bytes}) EXPECT_EQ(offset % 64, 0u);
         }
     EXPECT_EQ(kv_layout(KvType::q8_0, 64, 128).bytes, 64u * (64 + 128) * 34 / 32);
+    EXPECT_EQ(kv_layout(KvType::q4_0, 64, 128).bytes, 64u * (64 + 128) * 18 / 32);
+    EXPECT_EQ(kv_layout(KvType::q4_0, 5, 49).bytes, 64u * (3 + 2 + 32 + 4));
     EXPECT_EQ(kv_layout(KvType::f16, 64, 128).bytes, 64u * (64 + 128) * 2);
 }
 

@@ -86,19 +86,26 @@ TEST_P(Golden, EqualsThePeerOnEveryPath) {
     EXPECT_LT(test::nmse(narrow, expected), 2e-3);
     EXPECT_GT(test::nmse(narrow, expected), test::nmse(half, expected)) << "q8_0 KV was not used";
 
+    const std::vector<float> least =
+        logits(Runtime({.threads = 1, .isa = "scalar"}), file, tokens, tokens.size(), KvType::q4_0);
+    // By the same reckoning a step of amax / 8 is noise of up to 32 / (12 * 64), 4 %, of a block's power; where the
+    // magnitudes are alike, as they mostly are, it is some tenth of that.
+    EXPECT_LT(test::nmse(least, expected), 0.05);
+    EXPECT_GT(test::nmse(least, expected), test::nmse(narrow, expected)) << "q4_0 KV was not used";
+
     const kernels::IsaList isas = kernels::isas(kernels::detect_cpu());
     for (std::size_t i = 0; i < isas.count; ++i) {
         if (!isas.items[i].usable) continue;
         for (const unsigned threads : {1u, 2u, 3u, 5u}) {
             const Runtime runtime({.threads = threads, .isa = isas.items[i].name});
             for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, tokens.size()}) {
-                for (const KvType kv : {KvType::f32, KvType::q8_0}) {
-                    const std::vector<float>& want = kv == KvType::f32 ? first : narrow;
+                for (const KvType kv : {KvType::f32, KvType::q8_0, KvType::q4_0}) {
+                    const std::vector<float>& want = kv == KvType::f32 ? first : kv == KvType::q8_0 ? narrow : least;
                     const std::vector<float> other = logits(runtime, file, tokens, chunk, kv);
                     ASSERT_EQ(other.size(), want.size());
                     EXPECT_EQ(std::memcmp(other.data(), want.data(), want.size() * sizeof(float)), 0)
                         << isas.items[i].name << ", " << threads << " threads, chunks of " << chunk
-                        << (kv == KvType::f32 ? "" : ", q8_0 KV");
+                        << (kv == KvType::f32 ? "" : kv == KvType::q8_0 ? ", q8_0 KV" : ", q4_0 KV");
                 }
             }
             const std::vector<float> mixed = logits_in_company(runtime, file, tokens, threads);

@@ -10,9 +10,10 @@ kernels::KvType kernel_type(KvType type) noexcept {
     switch (type) {
         case KvType::f32: return kernels::KvType::f32;
         case KvType::f16: return kernels::KvType::f16;
-        case KvType::q8_0: break;
+        case KvType::q8_0: return kernels::KvType::q8_0;
+        case KvType::q4_0: break;
     }
-    return kernels::KvType::q8_0;
+    return kernels::KvType::q4_0;
 }
 
 CpuKv::CpuKv(const graph::Graph& graph, KvType type, std::uint32_t pages, const kernels::KernelTable& kernels)
@@ -56,7 +57,6 @@ void CpuKv::move(std::span<const std::uint32_t> table, std::uint32_t from, std::
         const graph::Rope& rope = graph_.ropes()[r];
         const std::size_t half = rope.inv_freq.size();
         const kernels::KvLayout at = kernels::kv_layout(type_, layer.k_dim, layer.v_dim);
-        const std::size_t element = (at.k_scales) / (layer.k_dim * kPage);
         const std::size_t v_scales = (layer.v_dim + kScale - 1) / kScale;
         key.resize(layer.k_dim);
         value.assign(layer.v_dim, 0.0f);
@@ -69,24 +69,25 @@ void CpuKv::move(std::span<const std::uint32_t> table, std::uint32_t from, std::
                 const std::byte* old = block(table, (from + i) / kPage, l, h);
                 std::byte* next = block(table, (to + i) / kPage, l, h);
                 for (std::size_t d = 0; d < layer.k_dim; ++d) {
-                    const std::byte* x = old + (d * kPage + source) * element;
+                    const std::size_t element = d * kPage + source;
+                    std::uint16_t bits;
                     if (type_ == kernels::KvType::f32) {
-                        std::memcpy(&key[d], x, sizeof(float));
+                        std::memcpy(&key[d], old + element * sizeof(float), sizeof(float));
                     } else if (type_ == kernels::KvType::f16) {
-                        std::uint16_t bits;
-                        std::memcpy(&bits, x, sizeof bits);
+                        std::memcpy(&bits, old + element * sizeof bits, sizeof bits);
                         key[d] = kernels::f16_to_f32(bits);
                     } else {
-                        std::uint16_t bits;
                         std::memcpy(&bits, old + at.k_scales + (d / kScale * kPage + source) * sizeof bits, sizeof bits);
-                        key[d] = kernels::f16_to_f32(bits) * static_cast<float>(static_cast<std::int8_t>(*x));
+                        const bool halves = type_ == kernels::KvType::q4_0;
+                        int q = static_cast<std::int8_t>(old[halves ? d / 2 * kPage + source : element]);
+                        if (halves) q = (q >> (d % 2 ? 4 : 0) & 15) - 8;
+                        key[d] = kernels::f16_to_f32(bits) * static_cast<float>(q);
                     }
                 }
                 kernels_.rope(key.data(), 1, layer.k_dim, half * 2, cos.data(), cos.data() + half, rope.mode);
                 kernels_.kv_store(next, type_, layer.k_dim, layer.v_dim, target, key.data(), value.data());
-                std::memmove(next + at.v + target * layer.v_dim * element, old + at.v + source * layer.v_dim * element,
-                             layer.v_dim * element);
-                if (type_ == kernels::KvType::q8_0)
+                std::memmove(next + at.v + target * at.v_row, old + at.v + source * at.v_row, at.v_row);
+                if (type_ == kernels::KvType::q8_0 || type_ == kernels::KvType::q4_0)
                     std::memmove(next + at.v_scales + target * v_scales * 2, old + at.v_scales + source * v_scales * 2,
                                  v_scales * 2);
             }
