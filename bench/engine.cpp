@@ -195,7 +195,8 @@ Request request(std::vector<TokenId> prompt, std::uint32_t generate, const std::
     return r;
 }
 
-// Use of the pool, looked at every few milliseconds while it is in use.
+// Use of the pool, looked at every few milliseconds while it is in use. Pages that sequences share are counted once, their
+// tokens for each, so more than all can be filled.
 class PoolWatch {
 public:
     explicit PoolWatch(const Engine& engine)

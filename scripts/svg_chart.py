@@ -128,7 +128,7 @@ def draw(title, x_label, series, ceiling, logarithmic, note, y_label="tokens per
     for x in xs:
         out.append(f'<path class="axis" d="M{px(x):.1f} {py(0):.1f}v5"/>')
         if px(x) - last >= 34:  # room for the number
-            out.append(text(px(x), py(0) + 20, f"{x:,}", "middle"))
+            out.append(text(px(x), py(0) + 20, f"{x:,g}", "middle"))
             last = px(x)
     out.append(text((LEFT + WIDTH - RIGHT) / 2, py(0) + 40, x_label, "middle"))
     middle = (TOP + HEIGHT - BOTTOM) / 2
