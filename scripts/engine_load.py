@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same load on Tern's engine and on another program's server, and pictures. Python's standard library is enough.
 
-  scripts/engine_load.py measure -m model.gguf -t 2 --rates 0.5,1,2,0 --loads /tmp/loads
+  scripts/engine_load.py measure -m model.gguf -t 2 --rates 0.1,0.2,0.4,0 --loads /tmp/loads
   scripts/engine_load.py measure-peer --server http://127.0.0.1:8080 --load /tmp/loads/*.jsonl --program llama.cpp \\
       -t 2 --out docs/performance/engine-MODEL@llama.cpp.json
   scripts/engine_load.py plot
@@ -272,7 +272,7 @@ def main():
     m.add_argument("-m", dest="model", help="a GGUF file instead of random weights")
     m.add_argument("--shape", default="llama-3.2-1b")
     m.add_argument("--format", default="Q4_K_M")
-    m.add_argument("--rates", type=numbers, default=[0.25, 0.5, 1, 2, 0], help="requests per second; 0: all at once")
+    m.add_argument("--rates", type=numbers, default=[0.1, 0.2, 0.3, 0.4, 0], help="requests per second; 0: all at once")
     m.add_argument("--prefix-shares", type=numbers, default=[0], help="of each prompt that is common to all")
     m.add_argument("--requests", type=int, default=64)
     m.add_argument("--prompt", default="128:1024", help="tokens, MIN:MAX")
