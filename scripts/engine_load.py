@@ -141,8 +141,9 @@ class Call(threading.Thread):
             connection.close()
         got = self.pieces[-1][1] if self.pieces else 0
         if got != self.request["generate"]:
-            raise Failure(f"{got} tokens came of the {self.request['generate']} asked for; the server's context (-c, which "
-                          f"its slots share) may be too short for a prompt of {len(self.request['prompt_tokens'])}")
+            raise Failure(f"{got} tokens came of the {self.request['generate']} asked for after a prompt of "
+                          f"{len(self.request['prompt_tokens'])}; the server's context (-c, which its slots share) may be too "
+                          "short, or the server may have ended (its log says why)")
 
     def gaps(self):
         """Milliseconds per token after the first piece."""
