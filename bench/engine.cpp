@@ -195,8 +195,8 @@ Request request(std::vector<TokenId> prompt, std::uint32_t generate, const std::
     return r;
 }
 
-// Use of the pool, looked at every few milliseconds while it is in use. Pages that sequences share are counted once, their
-// tokens for each, so more than all can be filled.
+// Use of the pool, looked at every few milliseconds while it is in use. Pages that sequences share are
+// counted once, their tokens for each, so more than all can be filled.
 class PoolWatch {
 public:
     explicit PoolWatch(const Engine& engine)
@@ -355,17 +355,18 @@ private:
         return out;
     }
 
-    // Decode latency of running requests while a long prompt is admitted.
+    // Decode latency of running requests while a long prompt is admitted, and after it, when they are as
+    // deep.
     Json stall() {
-        constexpr std::uint32_t kPrompt = 64, kSettle = 16, kBefore = 128;
+        constexpr std::uint32_t kPrompt = 64, kSettle = 16, kBefore = 128, kAfter = 64;
         const Options& o = options_;
         // The running ones must outlive the prompt, which costs at most about a token of each per token of
         // its own.
-        const std::uint32_t reply_length = kSettle + kBefore + o.admit;
+        const std::uint32_t reply_length = kSettle + kBefore + o.admit + kAfter;
         Engine engine = open(kPrompt + reply_length, o.running + 1);
         Random random(o.seed);
-        std::vector<double> before, during, first;
-        std::uint64_t prompt_tokens = 0;
+        std::vector<double> before, during, after, first;
+        std::uint64_t prompt_tokens = 0, steps = 0;
         for (std::uint32_t round = 0; round < o.repeats; ++round) {
             std::vector<std::shared_ptr<Trace>> traces;
             std::vector<Reply> replies;
@@ -384,10 +385,15 @@ private:
             };
             const Clock::time_point steady = all_have(kSettle);
             const Clock::time_point admitted = all_have(kSettle + kBefore);
+            const std::uint64_t steps_before = engine.status().steps;
             const auto trace = std::make_shared<Trace>();
             Reply prompt = engine.submit(request(random_tokens(random, o.admit, vocab_), 1, trace));
             check(prompt);
             const Clock::time_point computed = trace->pieces.front().time;
+            steps += engine.status().steps - steps_before;
+            std::uint32_t most = 0;
+            for (const auto& t : traces) most = std::max(most, t->tokens.load());
+            if (most + kAfter <= reply_length) all_have(most + kAfter);
             for (const Reply& reply : replies)
                 if (reply.done())
                     throw Error(ErrorCode::invalid_argument,
@@ -398,6 +404,7 @@ private:
             for (const auto& t : traces) {
                 t->gaps(before, steady, admitted);
                 t->gaps(during, admitted, computed);
+                t->gaps(after, computed);
             }
             first.push_back(ms(computed - admitted));
             prompt_tokens += o.admit;
@@ -409,7 +416,11 @@ private:
         out["prompt"] = o.admit;
         out["repeats"] = o.repeats;
         out["prompt_tokens_per_second"] = static_cast<double>(prompt_tokens) / prompt_seconds;
-        for (const auto& [name, gaps] : {std::pair{"before", &before}, std::pair{"during", &during}}) {
+        out["prompt_tokens_per_step"] =
+            static_cast<double>(prompt_tokens) / static_cast<double>(std::max<std::uint64_t>(steps, 1));
+        const std::pair<const char*, const std::vector<double>*> phases[] = {
+            {"before", &before}, {"during", &during}, {"after", &after}};
+        for (const auto& [name, gaps] : phases) {
             out[name] = percentiles(*gaps);
             out[name]["max"] = percentile(*gaps, 1);
             out[name]["tokens"] = gaps->size();
@@ -493,9 +504,11 @@ private:
                 options_.running, options_.admit, options_.repeats, "ms per token", "p50", "p99");
             pair("before", r.at("before"));
             pair("during", r.at("during"));
-            fmt::print("{:<28}{:>10.2f}{:>10.2f}\nprompt                      {:>10.1f} tokens/s\n", "ratio",
-                       r.at("ratio").at("p50").get<double>(), r.at("ratio").at("p99").get<double>(),
-                       number("prompt_tokens_per_second"));
+            pair("after, as deep", r.at("after"));
+            fmt::print("{:<28}{:>10.2f}{:>10.2f}\n\n{:<28}{:>10.1f} tokens/s, {:.1f} in a step\n",
+                       "during / before", r.at("ratio").at("p50").get<double>(),
+                       r.at("ratio").at("p99").get<double>(), "prompt", number("prompt_tokens_per_second"),
+                       number("prompt_tokens_per_step"));
             return 0;
         }
         const Json& pool = r.at("pool");
