@@ -44,6 +44,7 @@ const char* name_of(KvType type) {
         case KvType::f32: return "f32";
         case KvType::f16: return "f16";
         case KvType::q8_0: return "q8_0";
+        case KvType::q4_0: return "q4_0";
     }
     return "?";
 }
@@ -56,7 +57,7 @@ std::string advice(const Model& model, const MemoryPlan& plan, const PlanOptions
     if (const std::uint32_t context = longest_context(model, plan.context, options.parallel, options.kv_type))
         ways.push_back(fmt::format("--ctx {}", context));
     if (options.parallel > 1 && plan.max_parallel > 0) ways.push_back(fmt::format("--parallel {}", plan.max_parallel));
-    if (options.kv_type != KvType::q8_0 && plan_for(model, plan.context, options.parallel, KvType::q8_0).fits)
+    if ((options.kv_type == KvType::f32 || options.kv_type == KvType::f16) && plan_for(model, plan.context, options.parallel, KvType::q8_0).fits)
         ways.push_back("--kv-type q8_0");
     if (ways.empty()) return "a smaller model, or a format of fewer bits, would need less";
     std::string text = ways[0];

@@ -177,7 +177,8 @@ struct Timings {
 };
 
 // The answer to one request: iterate it, poll it, or wait for all of it. Movable handle; dropping it cancels the request
-// unless it was detached. One thread at a time may use a Reply; cancel() may be called from any thread.
+// unless it was detached. One thread at a time may use a Reply; cancel() may be called from any thread (but not from a
+// signal handler: it takes a lock).
 class TERN_API Reply {
 public:
     Reply(Reply&&) noexcept;
@@ -257,7 +258,7 @@ struct EngineStatus {
     std::uint32_t running = 0, waiting = 0, parked = 0;  // sequences
     std::uint32_t pages = 0, pages_used = 0, pages_cached = 0, pages_free = 0;
     std::uint32_t page_positions = 0;
-    std::uint64_t positions_used = 0;  // tokens in used pages
+    std::uint64_t positions_used = 0;  // tokens that running sequences hold; shared ones count for each
     std::uint64_t park_bytes = 0;      // host memory of parked sequences
     std::uint64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, parks = 0;  // since the start
 };

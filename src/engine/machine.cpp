@@ -30,7 +30,7 @@ std::string advice(const Model& model, const MachineOptions& options, const Mach
     if (options.sequences > 1 && m.max_parallel > 0)
         text += fmt::format("{}{} sequence{} of {}", text.empty() ? "" : ", or ", m.max_parallel,
                             m.max_parallel == 1 ? "" : "s", m.context);
-    if (options.kv_type != KvType::q8_0) {
+    if (options.kv_type == KvType::f32 || options.kv_type == KvType::f16) {
         MachineOptions shorter = options;
         shorter.kv_type = KvType::q8_0;
         if (plan_machine(model, shorter).memory.fits) text += fmt::format("{}KV type q8_0", text.empty() ? "" : ", or ");

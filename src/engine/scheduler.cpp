@@ -17,8 +17,11 @@ using Clock = std::chrono::steady_clock;
 
 // A step with a piece of a prompt may take this much longer than one without, if the caller leaves it to the engine.
 constexpr double kPromptShare = 0.7;
-// Tokens of such a piece before anything was measured.
+// Tokens of such a piece before anything was measured, and at least.
 constexpr std::uint32_t kFirstPiece = 16;
+constexpr std::uint32_t kLeastPiece = 4;
+// After so many such steps one goes without a prompt: what a step without one costs changes as texts get longer.
+constexpr std::uint32_t kMeasureEvery = 16;
 // Copying a parked sequence out and in again: bytes per millisecond, a careful guess.
 constexpr double kCopyRate = 2e6;
 
@@ -285,17 +288,19 @@ std::uint32_t Scheduler::prompt_budget(std::uint32_t decoding) const noexcept {
     const std::uint32_t room = machine_.batch() - decoding;
     if (decoding == 0) return room;
     if (options_.prefill_budget != 0) return std::min(room, options_.prefill_budget);
+    if (mixed_steps_ >= kMeasureEvery) return 0;
     // A step of so many sequences, or of the next number that was measured.
     double decode = 0;
     for (std::uint32_t n = decoding; n < decode_ms_.size() && decode == 0; ++n) decode = decode_ms_[n];
     for (std::uint32_t n = decoding; n > 0 && decode == 0; --n) decode = decode_ms_[n];
     if (decode == 0 || prompt_token_ms_ == 0) return std::min(room, kFirstPiece);
     const double tokens = kPromptShare * decode / prompt_token_ms_;
-    return std::clamp(static_cast<std::uint32_t>(std::min(tokens, 1e6)), 1u, room);
+    return std::min(std::max(static_cast<std::uint32_t>(std::min(tokens, 1e6)), kLeastPiece), room);
 }
 
 void Scheduler::learn(std::uint32_t decoding, std::uint32_t prompt, double ms) noexcept {
     const auto blend = [](double& average, double value) { average = average == 0 ? value : 0.8 * average + 0.2 * value; };
+    mixed_steps_ = prompt != 0 && decoding != 0 ? mixed_steps_ + 1 : 0;
     if (prompt == 0 && decoding < decode_ms_.size()) {
         blend(decode_ms_[decoding], ms);
     } else if (decoding == 0) {

@@ -88,6 +88,7 @@ private:
     // Milliseconds of a step that only decodes, by its number of sequences; of a prompt's token beside it.
     std::vector<double> decode_ms_;
     double prompt_token_ms_ = 0;
+    std::uint32_t mixed_steps_ = 0;  // steps in a row that computed both
 
     std::uint64_t park_bytes_ = 0;
     std::uint32_t parked_ = 0;

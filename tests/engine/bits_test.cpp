@@ -89,7 +89,7 @@ TEST(Bits, AnyNumberOfThreads) {
 }
 
 TEST(Bits, AHitGivesWhatComputingGives) {
-    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
         const Model model = tiny();
         Engine engine(model, {.kv_type = type});
         const std::vector<TokenId> text = some_tokens(400, 9, 10);
@@ -163,7 +163,7 @@ TEST(Bits, SavedAndRestored) {
     const auto folder = std::filesystem::temp_directory_path() / ("tern_save_" + std::to_string(::testing::UnitTest::GetInstance()->random_seed()) + "_" + std::to_string(std::random_device{}()));
     std::filesystem::create_directory(folder);
     const Model model = tiny();
-    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0})
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0})
         for (const std::size_t length : {1u, 64u, 100u, 300u}) {
             const auto file = folder / "sequence";
             const std::vector<TokenId> text = some_tokens(length, 8, 10);
