@@ -116,7 +116,9 @@ class Call(threading.Thread):
 
     def stream(self):
         body = json.dumps({"prompt": self.request["prompt_tokens"], "n_predict": self.request["generate"],
-                           "ignore_eos": True, "stream": True, "cache_prompt": True, "temperature": 0})
+                           "ignore_eos": True, "stream": True, "cache_prompt": True, "temperature": 0,
+                           # Byte and control tokens of random weights make no text that every server can send.
+                           "logit_bias": [[i, False] for i in range(259)]})
         connection = http.client.HTTPConnection(self.server, timeout=3600)
         try:
             connection.request("POST", "/completion", body, {"Content-Type": "application/json"})
@@ -131,10 +133,14 @@ class Call(threading.Thread):
                 if kind != b"data":
                     continue
                 event = json.loads(data)
+                if "error" in event:
+                    raise Failure(f"the server's error: {event['error']}")
+                if "tokens_predicted" not in event:  # of a piece that is no whole character yet, for one
+                    continue
                 count = event["tokens_predicted"]
                 if count > (self.pieces[-1][1] if self.pieces else 0):
                     self.pieces.append((now, count))
-                if event["stop"]:
+                if event.get("stop"):
                     self.cached = event.get("timings", {}).get("cache_n")
                     break
         finally:

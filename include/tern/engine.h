@@ -80,7 +80,8 @@ struct EngineOptions {
     std::uint32_t batch = 512;     // most tokens computed in one step
     std::uint32_t parallel = 16;   // most sequences that compute at once; further ones wait
     // Tokens of prompts in a step in which others generate. 0: as many as make such a step take about 1.7 times as long
-    // as without them, measured while running. The results are the same bits.
+    // as without them, measured while running, and more where many wait for their first token beside few that generate.
+    // The results are the same bits.
     std::uint32_t prefill_budget = 0;
     // Host memory, beyond kv_memory, for the pages of sequences that are parked because others need theirs. A sequence
     // for which it does not suffice is computed again when its turn comes: the same bits, but it takes time.

@@ -15,8 +15,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A step with a piece of a prompt may take this much longer than one without, if the caller leaves it to the engine.
+// A step with a piece of a prompt may take this much longer than one without, if the caller leaves it to the engine …
 constexpr double kPromptShare = 0.7;
+// … or this much for each sequence that waits for its first token, divided by those that generate: many that wait are
+// served together, at the speed of long prompts.
+constexpr double kWaiterShare = 2.0;
 // Tokens of such a piece before anything was measured, and at least.
 constexpr std::uint32_t kFirstPiece = 16;
 constexpr std::uint32_t kLeastPiece = 4;
@@ -285,6 +288,7 @@ void Scheduler::slide(Sequence& s) {
 // ---- a step -------------------------------------------------------------------------------------------------------
 
 std::uint32_t Scheduler::prompt_budget(std::uint32_t decoding) const noexcept {
+    const auto waiting = static_cast<double>(prompts_.size() + std::min<std::size_t>(waiting_.size(), parallel_));
     const std::uint32_t room = machine_.batch() - decoding;
     if (decoding == 0) return room;
     if (options_.prefill_budget != 0) return std::min(room, options_.prefill_budget);
@@ -294,7 +298,7 @@ std::uint32_t Scheduler::prompt_budget(std::uint32_t decoding) const noexcept {
     for (std::uint32_t n = decoding; n < decode_ms_.size() && decode == 0; ++n) decode = decode_ms_[n];
     for (std::uint32_t n = decoding; n > 0 && decode == 0; --n) decode = decode_ms_[n];
     if (decode == 0 || prompt_token_ms_ == 0) return std::min(room, kFirstPiece);
-    const double tokens = kPromptShare * decode / prompt_token_ms_;
+    const double tokens = std::max(kPromptShare, kWaiterShare * waiting / decoding) * decode / prompt_token_ms_;
     return std::min(std::max(static_cast<std::uint32_t>(std::min(tokens, 1e6)), kLeastPiece), room);
 }
 
