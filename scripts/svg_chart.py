@@ -30,7 +30,7 @@ def rounded(value):
 # ---- drawing ----------------------------------------------------------------------------------------------------------
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 64, 140, 76, 76
+LEFT, RIGHT, TOP, BOTTOM = 64, 156, 76, 76
 
 # Colours that differ for every kind of colour vision (Okabe and Ito, 2008), lighter where the page is dark. Markers differ too.
 LIGHT = ["#0072b2", "#d55e00", "#007a5a", "#a8578a"]
