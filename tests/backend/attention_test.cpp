@@ -145,8 +145,9 @@ TEST(KvPages, PageBytes) {
 TEST(KvPages, MovedPositionsAreStoredAgain) {
     const auto backend = backend::make_backend("cpu", "", 1);
     const kernels::KernelTable& ref = kernels::table_ref();
-    for (const auto& [k_dim, v_dim] : {std::pair{64u, 64u}, {33u, 47u}, {10u, 7u}})
+    for (const auto& dims : {std::pair{64u, 64u}, {33u, 47u}, {10u, 7u}})
         for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
+            const std::uint32_t k_dim = dims.first, v_dim = dims.second;
             constexpr std::uint32_t n = 128, from = 50, to = 3, count = 70, page = kernels::kPageTokens;
             const Matrix q(n, k_dim, 1), k(n, k_dim, 2), v(n, v_dim, 3);
             graph::Graph g;
