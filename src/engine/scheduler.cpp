@@ -692,6 +692,21 @@ EngineStatus Scheduler::status() const {
 
 namespace {
 
+// A table that holds cached pages for a while.
+struct Visit {
+    Visit(kv::PagePool& pool, std::uint32_t groups, kv::PrefixCache& c, std::string_view salt)
+        : table(pool, groups), cache(c), node(c.enter(salt)) {}
+    ~Visit() {
+        table.truncate(0);
+        cache.leave(node);
+    }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    kv::PageTable table;
+    kv::PrefixCache& cache;
+    kv::PrefixCache::Node* node;
+};
+
 kv::SequenceKind kind_of(const Machine& machine, KvType type, std::uint64_t identity) {
     return {identity, type, machine.plan().groups.count(), machine.plan().groups.page_bytes};
 }
@@ -699,25 +714,16 @@ kv::SequenceKind kind_of(const Machine& machine, KvType type, std::uint64_t iden
 }  // namespace
 
 void Scheduler::save(std::span<const TokenId> tokens, const std::filesystem::path& path, std::string_view salt) {
-    kv::PageTable table(machine_.pool(), groups_);
-    kv::PrefixCache::Node* node = cache_.enter(salt);
-    try {
-        cache_.match(tokens, static_cast<std::uint32_t>(tokens.size()), table, node);
-        if (table.length() != tokens.size())
-            throw Error(ErrorCode::out_of_memory,
-                        fmt::format("only {} of the {} tokens could be kept in the prefix cache; other requests need the pages",
-                                    table.length(), tokens.size()));
-        std::string text;
-        const Tokenizer& tokenizer = machine_.model().tokenizer();
-        if (tokenizer.kind() != TokenizerKind::none) text = tokenizer.decode(tokens);
-        kv::write_sequence(path, kind_of(machine_, options_.kv_type, identity_), tokens, text, table, machine_.kv());
-    } catch (...) {
-        table.truncate(0);
-        cache_.leave(node);
-        throw;
-    }
-    table.truncate(0);
-    cache_.leave(node);
+    Visit visit(machine_.pool(), groups_, cache_, salt);
+    cache_.match(tokens, static_cast<std::uint32_t>(tokens.size()), visit.table, visit.node);
+    if (visit.table.length() != tokens.size())
+        throw Error(ErrorCode::out_of_memory,
+                    fmt::format("only {} of the {} tokens could be kept in the prefix cache; other requests need the pages",
+                                visit.table.length(), tokens.size()));
+    std::string text;
+    const Tokenizer& tokenizer = machine_.model().tokenizer();
+    if (tokenizer.kind() != TokenizerKind::none) text = tokenizer.decode(tokens);
+    kv::write_sequence(path, kind_of(machine_, options_.kv_type, identity_), tokens, text, visit.table, machine_.kv());
 }
 
 std::vector<TokenId> Scheduler::restore(const std::filesystem::path& path, std::string_view salt) {
@@ -734,25 +740,19 @@ std::vector<TokenId> Scheduler::restore(const std::filesystem::path& path, std::
                     fmt::format("'{}' needs {} pages, and {} can be free now; wait for running requests or give the KV cache "
                                 "more memory",
                                 path.string(), need, machine_.pool().free_pages()));
-    kv::PageTable table(machine_.pool(), groups_);
-    table.grow(length, machine_.kv());
-    for (std::uint32_t b = 0; b < file.blocks(); ++b)
-        for (std::uint32_t g = 0; g < groups_; ++g)
-            if (const auto page = file.page(b, g); !page.empty())
-                machine_.kv().write_page(table.block(b)[g], page);
-    if (any_window_) table.free_behind_windows(machine_.plan().groups.windows);
-    kv::PrefixCache::Node* node = cache_.enter(salt);
-    try {
+    {
+        Visit visit(machine_.pool(), groups_, cache_, salt);
+        visit.table.grow(length, machine_.kv());
+        for (std::uint32_t b = 0; b < file.blocks(); ++b)
+            for (std::uint32_t g = 0; g < groups_; ++g)
+                if (const auto page = file.page(b, g); !page.empty())
+                    machine_.kv().write_page(visit.table.block(b)[g], page);
+        if (any_window_) visit.table.free_behind_windows(machine_.plan().groups.windows);
         const std::uint32_t page = kv::page_positions();
         for (std::uint32_t b = 0; b < file.blocks(); ++b)
-            cache_.add(std::span(tokens).subspan(std::size_t{b} * page, std::min(page, length - b * page)), table, b, node);
-    } catch (...) {
-        table.truncate(0);
-        cache_.leave(node);
-        throw;
+            cache_.add(std::span(tokens).subspan(std::size_t{b} * page, std::min(page, length - b * page)), visit.table, b,
+                       visit.node);
     }
-    table.truncate(0);
-    cache_.leave(node);
     publish();
     return tokens;
 }
