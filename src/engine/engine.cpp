@@ -3,7 +3,6 @@
 #include <tern/engine.h>
 
 #include <algorithm>
-#include <future>
 #include <thread>
 
 #include "backend/runtime_impl.h"
@@ -150,7 +149,7 @@ Reply::~Reply() {
 }
 
 // The first piece there is, accounted to its sample. The mutex is held.
-std::optional<Piece> Reply::Impl::take(std::unique_lock<std::mutex>&) {
+std::optional<Piece> Reply::Impl::take() {
     if (pieces.empty()) return std::nullopt;
     Piece& first = pieces.front();
     // Appended before the piece is gone, so that a failure loses nothing.
@@ -168,12 +167,12 @@ std::optional<Piece> Reply::next() {
     Impl& r = *impl_;
     std::unique_lock lock(r.mutex);
     r.changed.wait(lock, [&] { return !r.pieces.empty() || r.running == 0; });
-    return r.take(lock);
+    return r.take();
 }
 
 std::optional<Piece> Reply::poll() {
-    std::unique_lock lock(impl_->mutex);
-    return impl_->take(lock);
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->take();
 }
 
 bool Reply::done() const noexcept {

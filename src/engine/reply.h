@@ -82,7 +82,7 @@ struct Reply::Impl {
     std::vector<std::vector<TokenId>> seen;
     bool detached = false;
 
-    std::optional<Piece> take(std::unique_lock<std::mutex>&);
+    std::optional<Piece> take();
 };
 
 }  // namespace tern
