@@ -210,9 +210,12 @@ public:
         thread_.request_stop();
         thread_.join();
         const auto n = static_cast<double>(std::max<std::uint64_t>(1, samples_));
+        const auto waited = static_cast<double>(std::max<std::uint64_t>(1, waited_));
         return {{"samples", samples_},
                 {"used_of_pages_mean", used_ / n},
                 {"used_of_pages_max", most_},
+                {"used_of_pages_mean_while_requests_wait", waited_used_ / waited},
+                {"cached_of_pages_mean_while_requests_wait", waited_cached_ / waited},
                 {"filled_of_used_mean", filled_ / n},
                 {"running_mean", running_ / n}};
     }
@@ -224,13 +227,19 @@ private:
         const double used = static_cast<double>(s.pages_used) / s.pages;
         used_ += used;
         most_ = std::max(most_, used);
+        if (s.waiting != 0) {
+            ++waited_;
+            waited_used_ += used;
+            waited_cached_ += static_cast<double>(s.pages_cached) / s.pages;
+        }
         filled_ +=
             static_cast<double>(s.positions_used) / (static_cast<double>(s.pages_used) * s.page_positions);
         running_ += s.running;
     }
 
     const Engine& engine_;
-    std::uint64_t samples_ = 0;
+    std::uint64_t samples_ = 0, waited_ = 0;
+    double waited_used_ = 0, waited_cached_ = 0;
     double used_ = 0, most_ = 0, filled_ = 0, running_ = 0;
     std::jthread thread_;  // last: it uses the rest
 };
@@ -524,9 +533,11 @@ private:
         fmt::print("{:<28}{:>10}{:>10}\n", "ms", "p50", "p99");
         pair("to the first token", r.at("first_token_ms"));
         pair("per token after it", r.at("token_ms"));
-        fmt::print("\n{:<28}{:>9.1f} %  (most: {:.1f} %)\n{:<28}{:>9.1f} %\n{:<28}{:>10.1f}\n{:<28}{:>10}\n",
+        fmt::print("\n{:<28}{:>9.1f} %  (most: {:.1f} %)\n{:<28}{:>9.1f} %  and cached: {:.1f} %\n{:<28}{:>9.1f} %\n{:<28}{:>10.1f}\n{:<28}{:>10}\n",
                    "pages in use", 100 * pool.at("used_of_pages_mean").get<double>(),
-                   100 * pool.at("used_of_pages_max").get<double>(), "filled of these",
+                   100 * pool.at("used_of_pages_max").get<double>(), "… while requests wait",
+                   100 * pool.at("used_of_pages_mean_while_requests_wait").get<double>(),
+                   100 * pool.at("cached_of_pages_mean_while_requests_wait").get<double>(), "filled of these",
                    100 * pool.at("filled_of_used_mean").get<double>(), "running",
                    pool.at("running_mean").get<double>(), "parks", r.at("parks").get<std::uint64_t>());
         return 0;

@@ -134,7 +134,7 @@ bool Scheduler::start(Sequence& s) noexcept {
     // Beside others it begins only where some of them can take their next page, too, so that it is not parked at once. The
     // cache may count a page too many, so an attempt follows.
     const auto enough = [&](std::uint32_t pages) {
-        const std::size_t spare = (active_.size() + 3) / 4 * groups_;
+        const std::size_t spare = (active_.size() + 15) / 16 * groups_;
         return pages + taken + spare <= pool.free_pages() + cache_.evictable_pages() && make_room(pages);
     };
     const bool takes_part = options_.prefix_cache && request.use_cache && s.cacheable;
