@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034 # variables for the scripts that source it
 # Sourced by the other scripts: the Debian packages that Tern needs, and their installation.
 
-packages_build="g++ cmake ninja-build pkg-config libfmt-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libxxhash-dev libcli11-dev libedit-dev libopenblas-dev"
-packages_test="libgtest-dev googletest libbenchmark-dev clang libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user"
+packages_build="g++ cmake ninja-build pkg-config libfmt-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libxxhash-dev libcli11-dev libedit-dev libopenblas-dev libvulkan-dev glslang-dev glslang-tools"
+packages_test="libgtest-dev googletest libbenchmark-dev clang libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user mesa-vulkan-drivers vulkan-validationlayers"
 
 # need PACKAGE...: installs those that are missing, as root or through sudo. Everything it says goes to stderr.
 need() {

@@ -21,9 +21,14 @@ struct RuntimeOptions {
     // Threads that compute, the calling thread included. 0: as many as this process may run on, at most one per
     // physical core.
     unsigned threads = 0;
-    // "cpu" (fastest kernels), "ref" (the reference kernels, for comparison) or "blas" ("cpu" with OpenBLAS for prompts,
+    // "cpu" (fastest kernels), "vulkan" (a graphics device; results are within a tolerance), "ref" (the reference kernels, for comparison) or "blas" ("cpu" with OpenBLAS for prompts,
     // where this build has it: within a tolerance of "cpu", not its bits; OpenBLAS starts threads of its own).
     std::string backend = "cpu";
+    // Which graphics device backend "vulkan" takes: a part of its name, or its number among list_devices(). Empty: of the
+    // devices that are no software, the one with the most memory of its own.
+    std::string device{};
+    // Where compiled shaders are kept from one process to the next; made if absent. Empty: nowhere.
+    std::string cache_folder{};
     // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512", "neon". Empty: the best this CPU has. The results
     // are the same bits.
     std::string isa{};

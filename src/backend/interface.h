@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -91,8 +92,17 @@ public:
     virtual std::string info() const { return {}; }
 };
 
+struct BackendOptions {
+    std::string isa;           // of the CPU; empty: the best
+    unsigned threads = 0;      // 0: one per core
+    std::string device;        // of a graphics backend: RuntimeOptions::device
+    std::string cache_folder;  // RuntimeOptions::cache_folder
+    std::function<void(bool warning, const std::string&)> log;
+};
+
 // One row per backend: registry.cpp. Error(invalid_argument) naming the known ones; Error(unsupported) for an
 // instruction set that this CPU lacks.
+std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options);
 std::unique_ptr<Backend> make_backend(const std::string& name, const std::string& isa, unsigned threads);
 
 }  // namespace tern::backend

@@ -8,26 +8,32 @@
 #include "backend/cpu/backend.h"
 #include "backend/cpu/kv.h"
 #include "backend/interface.h"
+#include "backend/vulkan/backend.h"
 
 namespace tern::backend {
 namespace {
 
 struct Row {
     const char* name;
-    std::unique_ptr<Backend> (*make)(const std::string& isa, unsigned threads);
+    std::unique_ptr<Backend> (*make)(const BackendOptions& options);
 };
 constexpr Row kBackends[] = {
-    {"cpu", cpu::make_cpu},
-    {"blas", blas::make_blas},
-    {"ref", cpu::make_ref},
+    {"cpu", [](const BackendOptions& o) { return cpu::make_cpu(o.isa, o.threads); }},
+    {"vulkan", vulkan::make_vulkan},
+    {"blas", [](const BackendOptions& o) { return blas::make_blas(o.isa, o.threads); }},
+    {"ref", [](const BackendOptions& o) { return cpu::make_ref(o.isa, o.threads); }},
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_backend(const std::string& name, const std::string& isa, unsigned threads) {
+    return make_backend(name, {.isa = isa, .threads = threads, .device = {}, .cache_folder = {}, .log = {}});
+}
+
+std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options) {
     std::string known;
     for (const Row& row : kBackends) {
-        if (name == row.name) return row.make(isa, threads);
+        if (name == row.name) return row.make(options);
         known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
     }
     throw Error(ErrorCode::invalid_argument, fmt::format("unknown backend '{}'; known: {}", name, known));

@@ -17,7 +17,11 @@ Runtime::Runtime(RuntimeOptions options) {
                     fmt::format("{} threads asked for; at most {} are possible", options.threads, kMaxThreads));
     impl_ = std::make_shared<Impl>(std::move(options));
     const RuntimeOptions& o = impl_->options;
-    impl_->backend = backend::make_backend(o.backend, o.isa, o.threads);
+    impl_->backend = backend::make_backend(
+        o.backend, {.isa = o.isa, .threads = o.threads, .device = o.device, .cache_folder = o.cache_folder,
+                    .log = [impl = impl_.get()](bool warning, const std::string& text) {
+                        impl->log(warning ? LogLevel::warning : LogLevel::info, text);
+                    }});
     impl_->log(LogLevel::info, fmt::format("backend {} ({}), {} threads, {}", backend(), isa(), threads(), cpu_name()));
     if (const std::string info = backend_info(); !info.empty()) impl_->log(LogLevel::info, info);
 }

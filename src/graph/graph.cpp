@@ -183,7 +183,7 @@ void Graph::set_logits(Value x) {
 
 std::uint64_t value_bytes(const ValueInfo& info, std::uint64_t max_tokens, std::uint64_t max_outputs) {
     const std::uint64_t rows = (info.domain == Domain::tokens ? max_tokens : max_outputs) * info.per_row;
-    return (rows * info.cols * sizeof(float) + 63) / 64 * 64;
+    return (rows * info.cols * sizeof(float) + 255) / 256 * 256;
 }
 
 Plan plan_buffers(const Graph& graph, const std::vector<PhaseRange>& phases, std::uint64_t max_tokens,

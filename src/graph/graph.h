@@ -148,7 +148,8 @@ private:
 
 // Where each value lies in one arena, for a batch of at most max_tokens tokens and max_outputs outputs. `phases`
 // gives for each operation of the graph when it runs, first and last phase; what runs in one phase may run at the same
-// time, so values share memory only when their phases do not meet. Offsets are multiples of 64 bytes.
+// time, so values share memory only when their phases do not meet. Offsets are multiples of 256
+// bytes, what any device may ask of a buffer that a shader sees.
 struct PhaseRange {
     std::size_t first = 0;
     std::size_t last = 0;
@@ -160,7 +161,7 @@ struct Plan {
 Plan plan_buffers(const Graph& graph, const std::vector<PhaseRange>& phases, std::uint64_t max_tokens,
                   std::uint64_t max_outputs);
 
-// Bytes of a value: 4 bytes an element.
+// Bytes of a value: 4 bytes an element, rounded up to 256.
 std::uint64_t value_bytes(const ValueInfo& info, std::uint64_t max_tokens, std::uint64_t max_outputs);
 
 }  // namespace tern::graph

@@ -4,8 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <tern/error.h>
+
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iostream>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -50,7 +56,24 @@ struct Sequence {
 struct BackendSetup {
     std::string backend = "ref", isa;
     unsigned threads = 1;
+    std::string device = {};
 };
+
+inline std::string vulkan_device() {
+    const char* name = std::getenv("TERN_TEST_VULKAN_DEVICE");
+    return name ? name : "llvmpipe";
+}
+
+// Devices are slow to open, so each setup's backend lives as long as the tests.
+inline backend::Backend& make_backend_of(const BackendSetup& setup) {
+    static std::map<std::string, std::unique_ptr<backend::Backend>> kept;
+    std::unique_ptr<backend::Backend>& backend =
+        kept[setup.backend + "|" + setup.isa + "|" + std::to_string(setup.threads) + "|" + setup.device];
+    if (!backend)
+        backend = backend::make_backend(setup.backend, {.isa = setup.isa, .threads = setup.threads, .device = setup.device,
+                                                        .cache_folder = {}, .log = {}});
+    return *backend;
+}
 
 inline std::vector<BackendSetup> all_setups() {
     std::vector<BackendSetup> setups;
@@ -67,6 +90,22 @@ inline std::vector<BackendSetup> near_setups() {
     if (!TERN_HAVE_OPENBLAS) return {};
     return {{"blas", "", 1}, {"blas", "", 3}};
 }
+// Backends all of whose results are within a tolerance; activations stay f32. The Vulkan device is Mesa's lavapipe, or what
+// TERN_TEST_VULKAN_DEVICE names.
+inline std::vector<BackendSetup> loose_setups() {
+    static const bool there = [] {
+        if (!TERN_TESTS_VULKAN) return false;
+        try {
+            make_backend_of({"vulkan", "", 1, vulkan_device()});
+            return true;
+        } catch (const Error& e) {
+            std::cout << "backend vulkan is not tested here: " << e.what() << "\n";
+        }
+        return false;
+    }();
+    if (!there) return {};
+    return {{"vulkan", "", 1, vulkan_device()}};
+}
 // From this many tokens on a product may differ.
 inline constexpr std::uint32_t kNearTokens = 32;
 
@@ -78,7 +117,7 @@ inline std::string name_of(const BackendSetup& setup) {
 // scattered order.
 inline std::vector<float> run_graph(const BackendSetup& setup, const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
                                     KvType kv_type = KvType::f32, const std::vector<std::uint32_t>* outputs = nullptr) {
-    const auto backend = backend::make_backend(setup.backend, setup.isa, setup.threads);
+    backend::Backend* const backend = &make_backend_of(setup);
     std::uint32_t most = 0, sequences = 0, longest = 0;
     for (const auto& step : steps) {
         std::uint32_t n = 0;
@@ -119,6 +158,20 @@ inline void expect_same_bits(const std::vector<float>& a, const std::vector<floa
         ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0) << what << " at " << i << ": " << a[i] << " and " << b[i];
 }
 
+// Within the rounding errors of f32 sums in another order and of other polynomials: NMSE below 1e-11 is an error of some
+// 3e-6 of a result's size, about 50 times f32's unit.
+inline void expect_close(const std::vector<float>& got, const std::vector<float>& expected, const std::string& what) {
+    ASSERT_EQ(got.size(), expected.size()) << what;
+    double error = 0, size = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        const double difference = static_cast<double>(got[i]) - expected[i];
+        ASSERT_TRUE(std::isfinite(got[i])) << what << " at " << i;
+        error += difference * difference;
+        size += static_cast<double>(expected[i]) * expected[i];
+    }
+    EXPECT_LE(error, 1e-11 * size) << what;
+}
+
 // Every backend gives the reference's bits for the graph; those with a tolerance do where it has no matrix product or
 // few tokens. Returns the reference's result.
 inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
@@ -137,6 +190,15 @@ inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::
     if (!products || !many)
         for (const BackendSetup& setup : near_setups())
             expect_same_bits(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
+    // Quantised activations are further from the exact result than any order of sums; products of quantised weights have
+    // tests of their own.
+    bool quantised = false;
+    for (const graph::Op& op : g.ops())
+        quantised |= (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_experts) &&
+                     kernels::act_kind(op.weight.dtype) != kernels::ActKind::f32;
+    if (!quantised && (kv_type == KvType::f32 || kv_type == KvType::f16))
+        for (const BackendSetup& setup : loose_setups())
+            expect_close(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
     return expected;
 }
 

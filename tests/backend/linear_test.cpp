@@ -51,6 +51,8 @@ TEST_P(EveryFormat, LinearAgreesWithTheDefinition) {
         std::vector<std::vector<float>> near;
         for (const BackendSetup& setup : near_setups())
             if (n >= kNearTokens) near.push_back(run_graph(setup, g, {{{n}}}));
+        for (const BackendSetup& setup : loose_setups())
+            if (std::string("F32 F16 BF16 Q4_0 Q8_0 Q4_K Q6_K").find(std::string(info(dtype).name)) != std::string::npos) near.push_back(run_graph(setup, g, {{{n}}}));
         const std::uint32_t act_block = info(dtype).block;
         for (std::uint32_t t = 0; t < n; ++t)
             for (std::uint64_t r = 0; r < rows; ++r) {

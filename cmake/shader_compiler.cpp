@@ -1,0 +1,221 @@
+// Compiles the compute shaders of shaders/ to SPIR-V at build time and writes them as one C++ source.
+//
+//   shader_compiler SHADERS OUT.cpp OUT.d
+//
+// Every shaders/ops/NAME.comp becomes the shader NAME. One whose text has a line "// for each format" becomes a shader
+// NAME/FORMAT for each shaders/formats/FORMAT.glsl, which it includes as "format.glsl". One with a line "// variants: A B"
+// is compiled once for each word, as NAME/A with the macro VARIANT_A defined.
+#if __has_include(<glslang/SPIRV/GlslangToSpv.h>)  // Debian
+#include <glslang/SPIRV/GlslangToSpv.h>
+#else
+#include <SPIRV/GlslangToSpv.h>
+#endif
+#include <glslang/Public/ResourceLimits.h>
+#include <glslang/Public/ShaderLang.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <list>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string read(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in) throw std::runtime_error("cannot read " + path.string());
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+class Includer : public glslang::TShader::Includer {
+public:
+    // "format.glsl" is the format's file.
+    Includer(fs::path root, fs::path format) : root_(std::move(root)), format_(std::move(format)) {}
+    IncludeResult* includeSystem(const char*, const char*, size_t) override { return nullptr; }
+    IncludeResult* includeLocal(const char* name, const char*, size_t) override {
+        const fs::path path = std::string_view(name) == "format.glsl" ? format_ : root_ / name;
+        if (!fs::is_regular_file(path)) return nullptr;
+        files_.insert(path);
+        texts_.push_back(read(path));
+        results_.emplace_back(path.string(), texts_.back().data(), texts_.back().size(), nullptr);
+        return &results_.back();
+    }
+    void releaseInclude(IncludeResult*) override {}
+    const std::set<fs::path>& files() const { return files_; }
+
+private:
+    const fs::path root_, format_;
+    std::list<std::string> texts_;
+    std::list<IncludeResult> results_;
+    std::set<fs::path> files_;
+};
+
+struct Job {
+    std::string name;
+    fs::path source, format;
+    std::string preamble;
+    std::vector<unsigned> code;
+    std::set<fs::path> files;
+    std::string error;
+};
+
+void compile(Job& job, const fs::path& root) {
+    const std::string text = read(job.source);
+    const std::string path = job.source.string();
+    const char* strings[] = {text.c_str()};
+    const int lengths[] = {static_cast<int>(text.size())};
+    const char* names[] = {path.c_str()};
+    glslang::TShader shader(EShLangCompute);
+    shader.setStringsWithLengthsAndNames(strings, lengths, names, 1);
+    shader.setPreamble(job.preamble.c_str());
+    shader.setEnvInput(glslang::EShSourceGlsl, EShLangCompute, glslang::EShClientVulkan, 120);
+    shader.setEnvClient(glslang::EShClientVulkan, glslang::EShTargetVulkan_1_2);
+    shader.setEnvTarget(glslang::EShTargetSpv, glslang::EShTargetSpv_1_5);
+    Includer includer(root, job.format);
+    const auto messages = static_cast<EShMessages>(EShMsgSpvRules | EShMsgVulkanRules);
+    const bool parsed = shader.parse(GetDefaultResources(), 450, false, messages, includer);
+    job.files = includer.files();
+    job.files.insert(job.source);
+    glslang::TProgram program;
+    program.addShader(&shader);
+    if (!parsed || !program.link(messages)) {
+        job.error = job.name + ":\n" + shader.getInfoLog() + program.getInfoLog();
+        return;
+    }
+    glslang::SpvOptions options;
+    options.stripDebugInfo = true;
+    glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), job.code, &options);
+}
+
+std::vector<fs::path> files_in(const fs::path& folder, const char* extension) {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(folder))
+        if (entry.path().extension() == extension) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+std::string upper(std::string text) {
+    for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return text;
+}
+
+// The words of the line that follow `mark`, joined.
+std::string words_after(const std::string& text, const std::string& mark, const std::string& join) {
+    const std::size_t at = text.find(mark);
+    if (at == text.npos) return {};
+    std::istringstream words(text.substr(at + mark.size(), text.find('\n', at) - at - mark.size()));
+    std::string all;
+    for (std::string word; words >> word;) all += (all.empty() ? "" : join) + word;
+    return all;
+}
+
+std::vector<std::string> variants_of(const std::string& text) {
+    std::istringstream words(words_after(text, "// variants: ", " "));
+    std::vector<std::string> variants;
+    for (std::string word; words >> word;) variants.push_back(word);
+    if (variants.empty()) variants.emplace_back();
+    return variants;
+}
+
+int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
+    std::vector<Job> jobs;
+    for (const fs::path& source : files_in(root / "ops", ".comp")) {
+        const std::string text = read(source), stem = source.stem().string();
+        for (const std::string& variant : variants_of(text)) {
+            const std::string name = variant.empty() ? stem : stem + "/" + variant;
+            std::string preamble = "#extension GL_GOOGLE_include_directive : require\n";
+            if (!variant.empty()) preamble += "#define VARIANT_" + variant + "\n";
+            if (text.find("// for each format") == text.npos) {
+                jobs.push_back({name, source, {}, preamble, {}, {}, {}});
+                continue;
+            }
+            for (const fs::path& format : files_in(root / "formats", ".glsl")) {
+                jobs.push_back({name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}});
+            }
+        }
+    }
+    std::atomic<std::size_t> next{0};
+    const auto work = [&] {
+        for (std::size_t i; (i = next++) < jobs.size();) compile(jobs[i], root);
+    };
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i) threads.emplace_back(work);
+    threads.clear();
+    std::set<fs::path> files;
+    bool failed = false;
+    for (const Job& job : jobs) {
+        files.insert(job.files.begin(), job.files.end());
+        if (!job.error.empty()) {
+            std::cerr << job.error << "\n";
+            failed = true;
+        }
+    }
+    if (failed) return 1;
+    std::ofstream o(out);
+    o << "// Made by cmake/shader_compiler.cpp from shaders/.\n#include \"backend/vulkan/shaders.h\"\n\n"
+         "namespace tern::backend::vulkan {\nnamespace {\n";
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        o << "constexpr std::uint32_t k" << i << "[] = {";
+        char word[16];
+        for (std::size_t w = 0; w < jobs[i].code.size(); ++w) {
+            std::snprintf(word, sizeof word, "%s0x%x", w == 0 ? "" : ",", jobs[i].code[w]);
+            o << word << (w % 32 == 31 ? "\n" : "");
+        }
+        o << "};\n";
+    }
+    o << "constexpr Shader kShaders[] = {\n";
+    for (std::size_t i = 0; i < jobs.size(); ++i) o << "    {\"" << jobs[i].name << "\", k" << i << "},\n";
+    o << "};\n";
+    std::string rows;
+    for (const fs::path& format : files_in(root / "formats", ".glsl")) {
+        const std::string name = upper(format.stem().string()), parts = words_after(read(format), "// parts: ", ", ");
+        if (parts.empty()) {
+            std::cerr << format.string() << ": no line '// parts: BYTES …'\n";
+            return 1;
+        }
+        files.insert(format);
+        o << "constexpr std::uint32_t kParts" << name << "[] = {" << parts << "};\n";
+        rows += "    {\"" + name + "\", kParts" + name + "},\n";
+    }
+    o << "constexpr FormatParts kFormatParts[] = {\n" << rows
+      << "};\n}  // namespace\n\nstd::span<const FormatParts> all_format_parts() noexcept { return kFormatParts; }\n"
+         "std::span<const Shader> all_shaders() noexcept { return kShaders; }\n\n"
+         "}  // namespace tern::backend::vulkan\n";
+    std::ofstream d(depfile);
+    d << out.string() << ":";
+    for (const fs::path& file : files) d << " " << file.string();
+    d << "\n";
+    return o.flush() && d.flush() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 4) {
+        std::cerr << "usage: shader_compiler SHADERS OUT.cpp OUT.d\n";
+        return 2;
+    }
+    glslang::InitializeProcess();
+    int result = 1;
+    try {
+        result = run(argv[1], argv[2], argv[3]);
+    } catch (const std::exception& e) {
+        std::cerr << "shader_compiler: " << e.what() << "\n";
+    }
+    glslang::FinalizeProcess();
+    return result;
+}

@@ -1,0 +1,15 @@
+// parts: 144
+// Words of a block: d and dmin; 12 bytes of 6-bit scales and minimums; 128 bytes of quants, 64 elements in 32 bytes, the
+// first 32 of them in the low halves.
+#include "k_scales.glsl"
+void decode32(uint base, uint chunk, out float w[32]) {
+    uint block = base + (chunk / 8u) * 36u * 32u, j = chunk & 7u;
+    vec2 d = unpackHalf2x16(word(block, 0u));
+    uvec2 sm = scale_and_min(j, word(block, 1u), word(block, 2u), word(block, 3u));
+    float scale = d.x * float(sm.x), low = d.y * float(sm.y);
+    uint shift = (j & 1u) * 4u;
+    [[unroll]] for (uint n = 0; n < 8; ++n) {
+        uint q = word(block, 4u + (j / 2u) * 8u + n) >> shift;
+        [[unroll]] for (uint i = 0; i < 4; ++i) w[4 * n + i] = scale * float(q >> (8 * i) & 15u) - low;
+    }
+}

@@ -1,0 +1,158 @@
+#version 450
+// Attention of HEADS query heads that share a KV head, of at most TOKENS neighbouring tokens of a sequence (a block of the
+// batch), over the pages of the sequence, with an online softmax. SPLITS subgroups take turns with the pages and merge at
+// the end.
+// variants: F32 F16
+//
+// For the scores a lane has the positions lane, lane + SUBGROUP, … of a page; for the output the words lane,
+// lane + SUBGROUP, … of the values.
+#include "common.glsl"
+#include "kv.glsl"
+layout(constant_id = 0) const uint SUBGROUP = 32;
+layout(constant_id = 1) const uint SPLITS = 1;
+layout(constant_id = 2) const uint HEADS = 1;
+layout(constant_id = 3) const uint V_WORDS = 1;   // of a lane
+layout(constant_id = 4) const uint LANES = 32;    // SUBGROUP · SPLITS
+layout(constant_id = 5) const uint TOKENS = 1;
+layout(local_size_x_id = 4) in;
+layout(push_constant) uniform Push {
+    uint heads, kv_heads, k_dim, v_dim, page_words, groups, group, window;
+    float scale, softcap;
+};
+layout(set = 0, binding = 1) readonly buffer QBuffer { float q[]; };
+layout(set = 0, binding = 2) readonly buffer PageBuffer { uint pages[]; };
+layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
+
+const uint QUERIES = HEADS * TOKENS;
+const uint POSITIONS = 64 / SUBGROUP;  // of a page, of a lane
+const float kNothing = -3.0e38;        // less than any score
+shared float merged[SPLITS > 1 ? SPLITS * QUERIES * (V_WORDS * kInWord * SUBGROUP + 2) : 1];
+
+void main() {
+    uint lane = gl_SubgroupInvocationID, split_ = gl_SubgroupID;
+    uint first = batch_word(kBlocks, 2 * gl_WorkGroupID.x), count = batch_word(kBlocks, 2 * gl_WorkGroupID.x + 1);
+    uint kv_head = gl_WorkGroupID.y, first_head = kv_head * (heads / kv_heads) + gl_WorkGroupID.z * HEADS;
+    uint kw = kv_words(k_dim), vw = kv_words(v_dim);
+    uint q_base[QUERIES], hi[QUERIES], lo[QUERIES], out_base[QUERIES];
+    uint low = 0xffffffffu, high = 0, table_start = batch_word(kTableStarts, first);
+    [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+        uint t = first + min(n / HEADS, count - 1), head = first_head + n % HEADS;
+        q_base[n] = (t * heads + head) * k_dim;
+        out_base[n] = (t * heads + head) * v_dim;
+        hi[n] = batch_word(kPositions, t) + 1;
+        lo[n] = window != 0 && hi[n] > window ? hi[n] - window : 0;
+        low = min(low, lo[n]);
+        high = max(high, hi[n]);
+    }
+    float most[QUERIES], sum[QUERIES], o[QUERIES * V_WORDS * kInWord];
+    [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+        most[n] = kNothing;
+        sum[n] = 0.0;
+    }
+    [[unroll]] for (uint i = 0; i < QUERIES * V_WORDS * kInWord; ++i) o[i] = 0.0;
+
+    for (uint block = low / 64 + split_; block * 64 < high; block += SPLITS) {
+        uint k_base = page_of(table_start, block, groups, group) * page_words + kv_head * head_words(k_dim, v_dim);
+        uint v_base = k_base + kw * 64;
+        float s[QUERIES * POSITIONS];
+        [[unroll]] for (uint i = 0; i < QUERIES * POSITIONS; ++i) s[i] = 0.0;
+        for (uint w0 = 0; w0 < kw; w0 += SUBGROUP / kInWord) {
+            // Lanes have neighbouring dimensions of the queries and hand them to each other.
+            float part[QUERIES];
+            uint d = w0 * kInWord + lane;
+            [[unroll]] for (uint n = 0; n < QUERIES; ++n) part[n] = d < k_dim ? q[q_base[n] + d] * scale : 0.0;
+            [[dont_unroll]] for (uint w = 0; w < SUBGROUP / kInWord; ++w) {
+                if (w0 + w < kw) {
+                    [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
+                        uint key = pages[k_base + (w0 + w) * 64 + p * SUBGROUP + lane];
+#ifdef VARIANT_F32
+                        [[unroll]] for (uint n = 0; n < QUERIES; ++n)
+                            s[n * POSITIONS + p] =
+                                fma(subgroupBroadcast(part[n], w), uintBitsToFloat(key), s[n * POSITIONS + p]);
+#else
+                        vec2 two = unpackHalf2x16(key);
+                        [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+                            s[n * POSITIONS + p] = fma(subgroupBroadcast(part[n], 2 * w), two.x, s[n * POSITIONS + p]);
+                            s[n * POSITIONS + p] = fma(subgroupBroadcast(part[n], 2 * w + 1), two.y, s[n * POSITIONS + p]);
+                        }
+#endif
+                    }
+                }
+            }
+        }
+        [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+            float here = kNothing;
+            [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
+                uint position = block * 64 + p * SUBGROUP + lane, i = n * POSITIONS + p;
+                if (softcap > 0.0) s[i] = softcap * tanh(s[i] / softcap);
+                if (position < lo[n] || position >= hi[n]) s[i] = kNothing;
+                here = max(here, s[i]);
+            }
+            float next = max(most[n], subgroupMax(here)), shrink = exp(most[n] - next);
+            float add = 0.0;
+            [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
+                uint i = n * POSITIONS + p;
+                s[i] = s[i] == kNothing ? 0.0 : exp(s[i] - next);
+                add += s[i];
+            }
+            sum[n] = fma(sum[n], shrink, subgroupAdd(add));
+            most[n] = next;
+            [[unroll]] for (uint i = 0; i < V_WORDS * kInWord; ++i) o[n * V_WORDS * kInWord + i] *= shrink;
+        }
+        uint last = min(64, high - block * 64);
+        [[unroll]] for (uint p = 0; p < POSITIONS; ++p)
+            [[dont_unroll]] for (uint j = 0; j < SUBGROUP; ++j) {
+                uint at = p * SUBGROUP + j;
+                if (at >= last) break;
+                float weight[QUERIES];
+                [[unroll]] for (uint n = 0; n < QUERIES; ++n) weight[n] = subgroupBroadcast(s[n * POSITIONS + p], j);
+                [[unroll]] for (uint v = 0; v < V_WORDS; ++v) {
+                    uint w = v * SUBGROUP + lane;
+                    uint value = pages[v_base + at * vw + min(w, vw - 1)];
+                    [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+                        uint i = (n * V_WORDS + v) * kInWord;
+#ifdef VARIANT_F32
+                        o[i] = fma(weight[n], uintBitsToFloat(value), o[i]);
+#else
+                        vec2 two = unpackHalf2x16(value);
+                        o[i] = fma(weight[n], two.x, o[i]);
+                        o[i + 1] = fma(weight[n], two.y, o[i + 1]);
+#endif
+                    }
+                }
+            }
+    }
+    if (SPLITS > 1) {
+        const uint each = V_WORDS * kInWord * SUBGROUP + 2;
+        [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+            uint at = (split_ * QUERIES + n) * each;
+            [[unroll]] for (uint i = 0; i < V_WORDS * kInWord; ++i)
+                merged[at + 2 + i * SUBGROUP + lane] = o[n * V_WORDS * kInWord + i];
+            if (lane == 0) {
+                merged[at] = most[n];
+                merged[at + 1] = sum[n];
+            }
+        }
+        barrier();
+        if (split_ != 0) return;
+        [[unroll]] for (uint n = 0; n < QUERIES; ++n)
+            for (uint other = 1; other < SPLITS; ++other) {
+                uint at = (other * QUERIES + n) * each;
+                float next = max(most[n], merged[at]), a = exp(most[n] - next), b = exp(merged[at] - next);
+                sum[n] = sum[n] * a + merged[at + 1] * b;
+                most[n] = next;
+                [[unroll]] for (uint i = 0; i < V_WORDS * kInWord; ++i) {
+                    uint k = n * V_WORDS * kInWord + i;
+                    o[k] = o[k] * a + merged[at + 2 + i * SUBGROUP + lane] * b;
+                }
+            }
+    }
+    [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+        if (n / HEADS >= count) continue;
+        [[unroll]] for (uint v = 0; v < V_WORDS; ++v)
+            [[unroll]] for (uint i = 0; i < kInWord; ++i) {
+                uint d = (v * SUBGROUP + lane) * kInWord + i;
+                if (d < v_dim) y[out_base[n] + d] = o[(n * V_WORDS + v) * kInWord + i] / sum[n];
+            }
+    }
+}

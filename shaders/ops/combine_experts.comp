@@ -1,0 +1,19 @@
+#version 450
+// y[row] = sum over its experts, the best first, of weight · x[slot].
+#include "common.glsl"
+layout(local_size_x = 64) in;
+layout(push_constant) uniform Push { uint cols, used, domain, per_row, slots; };
+layout(set = 0, binding = 1) readonly buffer InBuffer { float x[]; };
+layout(set = 0, binding = 2) readonly buffer RoutingBuffer { uint routing[]; };
+layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
+
+void main() {
+    uint i = gl_GlobalInvocationID.x, row = i / cols;
+    if (row >= row_count(domain, per_row)) return;
+    float sum = 0.0;
+    for (uint rank = 0; rank < used; ++rank) {
+        uint slot = routing[2 * slots + row * used + rank];
+        sum = fma(uintBitsToFloat(routing[slots + row * used + rank]), x[slot * cols + i % cols], sum);
+    }
+    y[i] = sum;
+}

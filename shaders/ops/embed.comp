@@ -1,0 +1,28 @@
+#version 450
+// y[t] = row token[t] of the table. A lane decodes 32 elements.
+// for each format
+#include "common.glsl"
+layout(local_size_x = 32) in;
+layout(push_constant) uniform Push {
+    uint cols, blocks, row_words;
+    uint first_row, slab_rows;  // rows of the table in this slab
+};
+#include "weights.glsl"
+layout(set = 0, binding = 2) writeonly buffer OutBuffer { float y[]; };
+#include "format.glsl"
+
+void main() {
+    uint t = gl_WorkGroupID.y, chunk = gl_GlobalInvocationID.x;
+    uint row = batch_word(kTokenIds, t) - first_row;
+    if (t >= batch[kTokens] || row >= slab_rows || chunk * 32 >= cols) return;
+    uint base = row / 32 * row_words * 32 + row % 32;
+    if ((chunk + 1) * 32 <= cols) {
+        float w[32];
+        decode32(base, chunk, w);
+        [[unroll]] for (uint i = 0; i < 32; ++i) y[t * cols + chunk * 32 + i] = w[i];
+        return;
+    }
+#ifdef ANY_LENGTH
+    for (uint i = chunk * 32; i < cols; ++i) y[t * cols + i] = element(base, i);
+#endif
+}

@@ -1,0 +1,97 @@
+#version 450
+// y[t][r] = sum over k of w[r][k] · x[t][k] (+ bias[r]), sums in f32, k ascending within a slice.
+// for each format
+//
+// A lane has one row of each of its ROWS groups of 32; SLICES parts of a workgroup share the chunks of a row. The lanes of
+// a subgroup load neighbouring activations and hand them to each other.
+#include "common.glsl"
+layout(constant_id = 0) const uint TOKENS = 1;
+layout(constant_id = 1) const uint ROWS = 1;
+layout(constant_id = 2) const uint SLICES = 1;
+layout(constant_id = 3) const uint SUBGROUP = 32;
+layout(constant_id = 4) const bool EXPERTS = false;
+layout(constant_id = 5) const bool BIAS = false;
+layout(local_size_x = 32, local_size_y_id = 2) in;
+
+layout(push_constant) uniform Push {
+    uint cols, blocks, row_words;
+    uint groups;      // of 32 rows, in this slab (of one expert)
+    uint first_row;   // of the slab, in the output
+    uint rows;        // of the output (of one expert)
+    uint domain, per_row;
+    uint first_expert, begins;  // EXPERTS: of the slab; where the routing has its first slots
+};
+#include "weights.glsl"
+layout(set = 0, binding = 2) readonly buffer InBuffer { float x[]; };
+layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
+layout(set = 0, binding = 4) readonly buffer BiasBuffer { float bias[]; };
+layout(set = 0, binding = 5) readonly buffer RoutingBuffer { uint routing[]; };
+#include "format.glsl"
+
+const uint WIDTH = SUBGROUP < 32 ? SUBGROUP : 32;
+shared float partial[SLICES > 1 ? SLICES * 32 * ROWS * TOKENS : 1];
+
+float from_lane(float v, uint i) {
+    if (SUBGROUP == 64) return subgroupShuffle(v, (gl_SubgroupInvocationID & 32u) + i);
+    return subgroupBroadcast(v, i);
+}
+
+void main() {
+    uint lane = gl_LocalInvocationID.x, slice = gl_LocalInvocationID.y;
+    uint begin = 0, count, expert_groups = 0, expert = 0;
+    if (EXPERTS) {
+        expert = first_expert + gl_WorkGroupID.z;
+        begin = routing[begins + expert];
+        count = routing[begins + expert + 1] - begin;
+        expert_groups = gl_WorkGroupID.z * groups;
+    } else {
+        count = row_count(domain, per_row);
+    }
+    uint first = gl_WorkGroupID.y * TOKENS;
+    if (first >= count) return;
+    uint x_row[TOKENS];
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_row[t] = (begin + min(first + t, count - 1)) * cols;
+    uint base[ROWS];
+    [[unroll]] for (uint r = 0; r < ROWS; ++r)
+        base[r] = (expert_groups + min(gl_WorkGroupID.x * ROWS + r, groups - 1)) * row_words * 32 + lane;
+    float sum[ROWS * TOKENS];
+    [[unroll]] for (uint i = 0; i < ROWS * TOKENS; ++i) sum[i] = 0.0;
+
+    uint from = gl_SubgroupInvocationID & (WIDTH - 1);
+    for (uint chunk = slice; chunk < cols / 32; chunk += SLICES) {
+        float w[ROWS][32];
+        [[unroll]] for (uint r = 0; r < ROWS; ++r) decode32(base[r], chunk, w[r]);
+        [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+            [[unroll]] for (uint j = 0; j < 32 / WIDTH; ++j) {
+                float some = x[x_row[t] + chunk * 32 + j * WIDTH + from];
+                [[unroll]] for (uint i = 0; i < WIDTH; ++i) {
+                    float one = from_lane(some, i);
+                    [[unroll]] for (uint r = 0; r < ROWS; ++r)
+                        sum[r * TOKENS + t] = fma(w[r][j * WIDTH + i], one, sum[r * TOKENS + t]);
+                }
+            }
+    }
+#ifdef ANY_LENGTH
+    if (slice == 0)
+        for (uint i = cols / 32 * 32; i < cols; ++i)
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+                float one = element(base[r], i);
+                [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+                    sum[r * TOKENS + t] = fma(one, x[x_row[t] + i], sum[r * TOKENS + t]);
+            }
+#endif
+    if (SLICES > 1) {
+        [[unroll]] for (uint i = 0; i < ROWS * TOKENS; ++i) partial[(slice * ROWS * TOKENS + i) * 32 + lane] = sum[i];
+        barrier();
+        if (slice != 0) return;
+        for (uint s = 1; s < SLICES; ++s)
+            [[unroll]] for (uint i = 0; i < ROWS * TOKENS; ++i) sum[i] += partial[(s * ROWS * TOKENS + i) * 32 + lane];
+    }
+    [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+        uint group = gl_WorkGroupID.x * ROWS + r, row = first_row + group * 32 + lane;
+        if (group >= groups || row >= rows) continue;
+        float b = BIAS ? bias[(EXPERTS ? expert * rows : 0) + row] : 0.0;
+        [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+            if (first + t < count) y[(begin + first + t) * rows + row] = BIAS ? sum[r * TOKENS + t] + b : sum[r * TOKENS + t];
+    }
+}

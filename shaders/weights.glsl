@@ -1,0 +1,22 @@
+// Access to the weights of one row, for the formats. A row's words are 32 apart (src/backend/vulkan/weights.h).
+//
+// A format defines
+//   // parts: BYTES …        the parts of a block, in file order
+//   void decode32(uint base, uint chunk, out float w[32])     elements 32·chunk … of the row whose word 0 is at `base`
+// and, where a row may have any length, ANY_LENGTH and float element(uint base, uint i). `blocks` is the number of blocks
+// of a row.
+layout(set = 0, binding = 1) readonly buffer WeightBuffer { uint weights[]; };
+
+uint word(uint base, uint i) { return weights[base + i * 32u]; }
+
+// Words that a part of `bytes` bytes a block takes in a row.
+uint part_words(uint blocks, uint bytes) { return (blocks * bytes + 3u) / 4u; }
+
+// f16 number `i` of a part that begins at word `part`.
+float half_of(uint base, uint part, uint i) {
+    vec2 two = unpackHalf2x16(word(base, part + i / 2u));
+    return (i & 1u) == 0u ? two.x : two.y;
+}
+uint byte_of(uint base, uint part, uint i) { return (word(base, part + i / 4u) >> (8u * (i & 3u))) & 255u; }
+// Byte `i` (0..3) of a word, as a signed number.
+float signed_byte(uint w, uint i) { return float(int(w << (24u - 8u * i)) >> 24); }

@@ -1,0 +1,50 @@
+#include "backend/vulkan/backend.h"
+
+#include <fmt/format.h>
+#include <tern/error.h>
+
+#include "backend/vulkan/device.h"
+#include "backend/vulkan/kv.h"
+#include "backend/vulkan/program.h"
+
+namespace tern::backend::vulkan {
+namespace {
+
+class VulkanBackend final : public Backend {
+public:
+    explicit VulkanBackend(const BackendOptions& options)
+        : device_(Device::open({options.device, options.cache_folder, options.log})), weights_(device_) {}
+
+    std::string name() const override { return "vulkan"; }
+    std::string isa() const override { return "spirv"; }
+    std::string info() const override {
+        const DeviceInfo& d = device_->info();
+        return fmt::format("{} ({}, {}, {:.1f} GiB, subgroups of {})", d.name, d.kind, d.driver,
+                           static_cast<double>(d.memory) / GiB, d.subgroup);
+    }
+    unsigned threads() const noexcept override { return 1; }
+    std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
+        return std::make_unique<VulkanProgram>(graph, limits, device_, weights_);
+    }
+    std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) override {
+        return std::make_unique<VulkanKv>(device_, graph, type, pages);
+    }
+    std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
+        return VulkanProgram::scratch_bytes(graph, limits);
+    }
+
+private:
+    const std::shared_ptr<Device> device_;
+    WeightStore weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_vulkan(const BackendOptions& options) {
+    if (!options.isa.empty() && options.isa != "spirv")
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("backend 'vulkan' has no instruction set '{}'", options.isa));
+    return std::make_unique<VulkanBackend>(options);
+}
+
+}  // namespace tern::backend::vulkan

@@ -1,0 +1,22 @@
+// Graphics processors through Vulkan. Results are within a tolerance of the CPU's: activations stay f32 where the CPU
+// quantises them, and sums run in another order (docs/numerics.md).
+#pragma once
+
+#include <tern/error.h>
+
+#include "backend/interface.h"
+
+namespace tern::backend::vulkan {
+
+// Error(not_found) where there is no device, Error(unsupported) where this build has no such backend.
+#ifdef TERN_HAVE_VULKAN
+std::unique_ptr<Backend> make_vulkan(const BackendOptions& options);
+#else
+inline std::unique_ptr<Backend> make_vulkan(const BackendOptions&) {
+    throw Error(ErrorCode::unsupported,
+                "this build has no backend 'vulkan': it was configured without libvulkan-dev and glslang-dev, or with "
+                "TERN_VULKAN off");
+}
+#endif
+
+}  // namespace tern::backend::vulkan

@@ -1,0 +1,546 @@
+#include "backend/vulkan/program.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <functional>
+
+#include "backend/vulkan/kv.h"
+#include "kernels/kernel.h"
+
+namespace tern::backend::vulkan {
+namespace {
+
+using graph::Domain;
+using graph::Op;
+using graph::OpKind;
+using graph::Value;
+using graph::ValueInfo;
+
+// The batch buffer in words: a header (shaders/common.glsl names its words), then the lists.
+constexpr std::uint64_t kHeaderWords = 16;
+// Workgroups in one direction that every device takes; a list of more is folded.
+constexpr std::uint32_t kMaxGroups = 32768;
+// Query tokens of one attention block where sequences have several.
+constexpr std::uint32_t kBlockTokens = 4;
+constexpr std::uint32_t kMaxExperts = 1024;  // of shaders/ops/group_experts.comp
+
+template <class T>
+constexpr T ceil_div(T a, T b) {
+    return (a + b - 1) / b;
+}
+
+std::uint64_t table_words(const graph::Graph& graph, const Limits& limits) {
+    // Each sequence has at least one token in the batch. Groups of layers: at most one a layer.
+    const std::uint64_t groups = std::max<std::size_t>(1, graph.kv_layers().size());
+    bool windows = false;
+    for (const graph::KvLayer& layer : graph.kv_layers()) windows |= layer.window != 0;
+    return limits.max_tokens * (limits.max_context / kernels::kPageTokens + 1ull) * (windows ? groups : 1);
+}
+
+std::uint64_t batch_bytes(const graph::Graph& graph, const Limits& limits) {
+    return 4 * (kHeaderWords + 5ull * limits.max_tokens + limits.max_outputs + table_words(graph, limits));
+}
+
+std::uint64_t angle_bytes(const graph::Graph& graph, const Limits& limits) {
+    std::uint64_t floats = 0;
+    for (const graph::Rope& rope : graph.ropes()) floats += std::uint64_t{limits.max_tokens} * rope.inv_freq.size() * 2;
+    return floats * 4;
+}
+
+graph::Plan plan_values(const graph::Graph& graph, const Limits& limits) {
+    std::vector<graph::PhaseRange> phases(graph.ops().size());
+    for (std::size_t i = 0; i < phases.size(); ++i) phases[i] = {i, i};
+    return graph::plan_buffers(graph, phases, limits.max_tokens, limits.max_outputs);
+}
+
+// How many tokens a product takes at a time.
+std::uint32_t token_class(std::uint32_t n) { return n <= 1 ? n : n == 2 ? 2 : n <= 4 ? 4 : 8; }
+
+// The largest divisor of n that is at most `most`.
+std::uint32_t divisor(std::uint32_t n, std::uint32_t most) {
+    for (std::uint32_t d = std::min(n, most); d > 1; --d)
+        if (n % d == 0) return d;
+    return 1;
+}
+
+}  // namespace
+
+std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
+    const std::lock_guard lock(device_->mutex());
+    std::weak_ptr<const DeviceWeight>& known = known_[{w.data, w.rows * w.slabs, w.cols, w.dtype}];
+    if (auto weight = known.lock()) return weight;
+    // The device outlives what lies on it.
+    struct Kept {
+        std::shared_ptr<Device> device;
+        DeviceWeight weight;
+    };
+    auto kept = std::make_shared<Kept>(Kept{device_, DeviceWeight(*device_, w)});
+    std::shared_ptr<const DeviceWeight> weight(kept, &kept->weight);
+    known = weight;
+    return weight;
+}
+
+// ---- recording ---------------------------------------------------------------------------------------------------
+
+struct VulkanProgram::Dispatch {
+    const Device::Pipeline* pipeline = nullptr;
+    struct Bound {
+        Range range;
+        bool reads = false, writes = false;
+    };
+    std::vector<Bound> bound;
+    std::array<std::uint32_t, kPushBytes / 4> push{};
+    std::function<Groups(const Counts&)> groups;
+};
+
+struct VulkanProgram::Recording {
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    VkDescriptorPool descriptors = VK_NULL_HANDLE;
+    Buffer sizes;  // of the dispatches: three words each
+    std::vector<Dispatch> dispatches;
+};
+
+// Collects dispatches, then writes their descriptors and commands, with a barrier wherever one touches what an earlier
+// one wrote, or writes what an earlier one reads.
+class VulkanProgram::Recorder {
+public:
+    Recorder(Device& device, Recording& recording) : device_(device), recording_(recording) {}
+
+    class Builder {
+    public:
+        Builder(Recorder& recorder, Range batch) : recorder_(recorder) { reads(batch); }
+        Builder& reads(Range r) { return bind(r, true, false); }
+        Builder& writes(Range r) { return bind(r, false, true); }
+        Builder& changes(Range r) { return bind(r, true, true); }
+        template <class... T>
+        Builder& push(T... values) {
+            std::size_t i = 0;
+            ((dispatch_.push[i++] = std::bit_cast<std::uint32_t>(values)), ...);
+            return *this;
+        }
+        void run(const std::string& shader, std::initializer_list<std::uint32_t> constants,
+                 std::function<Groups(const Counts&)> groups) {
+            dispatch_.pipeline = &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()),
+                                                             {constants.begin(), constants.size()});
+            dispatch_.groups = std::move(groups);
+            recorder_.recording_.dispatches.push_back(std::move(dispatch_));
+        }
+
+    private:
+        Builder& bind(Range r, bool reads, bool writes) {
+            dispatch_.bound.push_back({r, reads, writes});
+            return *this;
+        }
+        Recorder& recorder_;
+        Dispatch dispatch_;
+    };
+
+    void finish();
+
+private:
+    Device& device_;
+    Recording& recording_;
+};
+
+void VulkanProgram::Recorder::finish() {
+    const DeviceApi& api = device_.api();
+    std::vector<Dispatch>& list = recording_.dispatches;
+    std::uint32_t bindings = 0;
+    for (const Dispatch& d : list) bindings += static_cast<std::uint32_t>(d.bound.size());
+    recording_.sizes = device_.allocate(std::max<std::uint64_t>(12, list.size() * 12), Memory::host, "a program");
+    const auto check = [&](VkResult result, const char* what) {
+        if (result != VK_SUCCESS)
+            throw Error(result == VK_ERROR_DEVICE_LOST ? ErrorCode::device : ErrorCode::out_of_memory,
+                        fmt::format("{}: {} failed with {}", device_.info().name, what, to_string(result)));
+    };
+    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(1u, bindings)};
+    VkDescriptorPoolCreateInfo pool{};
+    pool.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+    pool.maxSets = static_cast<std::uint32_t>(std::max<std::size_t>(1, list.size()));
+    pool.poolSizeCount = 1;
+    pool.pPoolSizes = &size;
+    check(api.CreateDescriptorPool(device_.handle(), &pool, nullptr, &recording_.descriptors), "making descriptors");
+    VkCommandBufferAllocateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+    info.commandPool = device_.command_pool();
+    info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+    info.commandBufferCount = 1;
+    check(api.AllocateCommandBuffers(device_.handle(), &info, &recording_.commands), "making a command buffer");
+    VkCommandBufferBeginInfo begin{};
+    begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+    check(api.BeginCommandBuffer(recording_.commands, &begin), "recording");
+
+    std::vector<Dispatch::Bound> since;  // what was touched since the last barrier
+    const auto meets = [](const Range& a, const Range& b) {
+        return a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
+    };
+    const Device::Pipeline* bound_pipeline = nullptr;
+    for (std::size_t i = 0; i < list.size(); ++i) {
+        const Dispatch& d = list[i];
+        VkDescriptorSetAllocateInfo allocate{};
+        allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+        allocate.descriptorPool = recording_.descriptors;
+        allocate.descriptorSetCount = 1;
+        allocate.pSetLayouts = &d.pipeline->set_layout;
+        VkDescriptorSet set = VK_NULL_HANDLE;
+        check(api.AllocateDescriptorSets(device_.handle(), &allocate, &set), "making descriptors");
+        VkDescriptorBufferInfo buffers[kMaxBindings];
+        VkWriteDescriptorSet writes[kMaxBindings];
+        for (std::uint32_t b = 0; b < d.bound.size(); ++b) {
+            buffers[b] = {d.bound[b].range.buffer, d.bound[b].range.offset, d.bound[b].range.size};
+            writes[b] = {};
+            writes[b].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+            writes[b].dstSet = set;
+            writes[b].dstBinding = b;
+            writes[b].descriptorCount = 1;
+            writes[b].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+            writes[b].pBufferInfo = &buffers[b];
+        }
+        api.UpdateDescriptorSets(device_.handle(), static_cast<std::uint32_t>(d.bound.size()), writes, 0, nullptr);
+
+        bool hazard = false;
+        for (const Dispatch::Bound& now : d.bound)
+            for (const Dispatch::Bound& before : since)
+                hazard |= (now.writes || before.writes) && meets(now.range, before.range);
+        if (hazard) {
+            VkMemoryBarrier barrier{};
+            barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+            barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
+            barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
+            api.CmdPipelineBarrier(recording_.commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                   VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+            since.clear();
+        }
+        since.insert(since.end(), d.bound.begin(), d.bound.end());
+        if (bound_pipeline != d.pipeline)
+            api.CmdBindPipeline(recording_.commands, VK_PIPELINE_BIND_POINT_COMPUTE, d.pipeline->pipeline);
+        bound_pipeline = d.pipeline;
+        api.CmdBindDescriptorSets(recording_.commands, VK_PIPELINE_BIND_POINT_COMPUTE, d.pipeline->layout, 0, 1, &set, 0,
+                                  nullptr);
+        api.CmdPushConstants(recording_.commands, d.pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes,
+                             d.push.data());
+        api.CmdDispatchIndirect(recording_.commands, recording_.sizes.handle(), recording_.sizes.range().offset + i * 12);
+    }
+    // The host reads the logits, and the next run begins where this one ended.
+    VkMemoryBarrier barrier{};
+    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
+    api.CmdPipelineBarrier(recording_.commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                           VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &barrier, 0, nullptr, 0,
+                           nullptr);
+    check(api.EndCommandBuffer(recording_.commands), "recording");
+}
+
+// ---- the program -------------------------------------------------------------------------------------------------
+
+VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
+                             WeightStore& store)
+    : graph_(graph), limits_(limits), device_(std::move(device)), plan_(plan_values(graph, limits)) {
+    const std::lock_guard lock(device_->mutex());
+    producer_.assign(graph_.values().size(), nullptr);
+    for (const Op& op : graph_.ops()) producer_[static_cast<std::size_t>(op.out.id)] = &op;
+    const auto raw = [&](const graph::Weight& w) {
+        Buffer buffer = device_->allocate(w.bytes(), Memory::device, fmt::format("weights ('{}')", w.name));
+        device_->upload(buffer, 0, {static_cast<const std::byte*>(w.data), w.bytes()});
+        return buffer;
+    };
+    const Op* failed = nullptr;
+    for (const Op& op : graph_.ops()) {
+        switch (op.kind) {
+            case OpKind::embed:
+            case OpKind::linear:
+            case OpKind::linear_experts:
+                if (device_row_words(op.weight.dtype, op.weight.cols) == 0)
+                    throw Error(ErrorCode::unsupported,
+                                fmt::format("backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has "
+                                            "kernels for it", info(op.weight.dtype).name, op.weight.name));
+                weights_[&op] = store.get(op.weight);
+                break;
+            default:
+                if (op.weight) vectors_[&op] = raw(op.weight);
+        }
+        if (op.bias) biases_[&op] = raw(op.bias);
+        if (op.kind == OpKind::route && op.experts > kMaxExperts) failed = &op;
+    }
+    if (failed)
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("backend 'vulkan': {} experts; at most {} are supported", failed->experts, kMaxExperts));
+    const auto limited = [&](std::uint64_t bytes, const char* what) {
+        if (bytes > device_->info().max_binding)
+            throw Error(ErrorCode::out_of_memory,
+                        fmt::format("{}: {} of {:.1f} MiB are more than the {:.1f} MiB that a shader of this device sees; "
+                                    "a smaller batch (of prompts, or of tokens whose logits are wanted) needs less",
+                                    device_->info().name, what, static_cast<double>(bytes) / MiB,
+                                    static_cast<double>(device_->info().max_binding) / MiB));
+    };
+    std::uint64_t floats = 0;
+    for (const graph::Rope& rope : graph_.ropes()) {
+        angle_offset_.push_back(static_cast<std::uint32_t>(floats));
+        floats += std::uint64_t{limits_.max_tokens} * rope.inv_freq.size() * 2;
+    }
+    for (const ValueInfo& v : graph_.values())
+        limited(graph::value_bytes(v, limits_.max_tokens, limits_.max_outputs), "intermediate results");
+    limited(batch_bytes(graph_, limits_), "the page tables of a batch");
+    arena_ = device_->allocate(plan_.bytes, Memory::device, "intermediate results");
+    angles_ = device_->allocate(floats * 4, Memory::host, "rotation angles");
+    batch_ = device_->allocate(batch_bytes(graph_, limits_), Memory::host, "batches");
+    logits_ = device_->allocate(graph::value_bytes(graph_.info(graph_.logits()), limits_.max_tokens, limits_.max_outputs),
+                                Memory::host, "logits");
+}
+
+VulkanProgram::~VulkanProgram() {
+    const std::lock_guard lock(device_->mutex());
+    forget();
+    device_->save_cache();
+}
+
+void VulkanProgram::forget() noexcept {
+    for (auto& [shape, r] : recordings_) {
+        if (r->descriptors) device_->api().DestroyDescriptorPool(device_->handle(), r->descriptors, nullptr);
+        if (r->commands) device_->api().FreeCommandBuffers(device_->handle(), device_->command_pool(), 1, &r->commands);
+    }
+    recordings_.clear();
+}
+
+std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limits& limits) {
+    return plan_values(graph, limits).bytes + angle_bytes(graph, limits) + batch_bytes(graph, limits) +
+           graph::value_bytes(graph.info(graph.logits()), limits.max_tokens, limits.max_outputs);
+}
+
+std::uint64_t VulkanProgram::scratch_bytes() const noexcept { return scratch_bytes(graph_, limits_); }
+
+Range VulkanProgram::value(Value v) const {
+    const std::uint64_t bytes = graph::value_bytes(graph_.info(v), limits_.max_tokens, limits_.max_outputs);
+    if (v == graph_.logits()) return logits_.range(0, bytes);
+    return arena_.range(plan_.offset[static_cast<std::size_t>(v.id)], bytes);
+}
+
+std::span<const float> VulkanProgram::run(const Batch& batch, KvMemory& memory) {
+    const std::lock_guard lock(device_->mutex());
+    const auto& kv = static_cast<const VulkanKv&>(memory);
+    if (kv_serial_ != kv.serial()) {
+        forget();
+        kv_serial_ = kv.serial();
+    }
+    const auto tokens = static_cast<std::uint32_t>(batch.tokens.size()),
+               outputs = static_cast<std::uint32_t>(batch.outputs.size());
+    Shape shape{token_class(tokens), token_class(outputs), false};
+    for (const Segment& s : batch.segments) shape.pieces |= s.count > 1;
+    std::unique_ptr<Recording>& slot = recordings_[shape];
+    if (!slot) {
+        slot = std::make_unique<Recording>();
+        try {
+            record(*slot, shape, kv);
+        } catch (...) {
+            forget();
+            throw;
+        }
+    }
+    Recording& recording = *slot;
+    const Counts counts{tokens, outputs, write_batch(batch, shape.pieces, kv)};
+    auto* sizes = reinterpret_cast<std::uint32_t*>(recording.sizes.host());
+    for (const Dispatch& d : recording.dispatches) {
+        Groups g = d.groups(counts);
+        if (g[0] > kMaxGroups && g[1] == 1) g = {kMaxGroups, ceil_div(g[0], kMaxGroups), g[2]};
+        std::memcpy(sizes, g.data(), sizeof g);
+        sizes += 3;
+    }
+    device_->submit_and_wait(recording.commands);
+    return {reinterpret_cast<const float*>(logits_.host()), outputs * graph_.info(graph_.logits()).cols};
+}
+
+// Returns the number of attention blocks.
+std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const VulkanKv& kv) {
+    auto* words = reinterpret_cast<std::uint32_t*>(batch_.host());
+    const std::uint32_t n = static_cast<std::uint32_t>(batch.tokens.size());
+    std::uint32_t at = kHeaderWords;
+    const auto list = [&](std::uint32_t index, std::uint32_t size) {
+        words[index] = at;
+        at += size;
+        return words + words[index];
+    };
+    words[0] = n;
+    words[1] = static_cast<std::uint32_t>(batch.outputs.size());
+    std::uint32_t* ids = list(2, n);
+    std::uint32_t* positions = list(3, n);
+    std::uint32_t* starts = list(4, n);
+    std::uint32_t* rows = list(5, words[1]);
+    std::uint32_t* blocks = list(6, 2 * n);
+    for (std::uint32_t i = 0; i < n; ++i) ids[i] = static_cast<std::uint32_t>(batch.tokens[i]);
+    std::copy(batch.outputs.begin(), batch.outputs.end(), rows);
+    std::uint32_t block_count = 0;
+    for (const Segment& s : batch.segments) {
+        const std::uint32_t used = ceil_div<std::uint32_t>(s.position + s.count, kernels::kPageTokens) * kv.groups().count();
+        std::copy_n(s.pages.begin(), std::min<std::size_t>(used, s.pages.size()), words + at);
+        // Blocks behind every window may name any page.
+        for (std::uint32_t i = 0; i < used; ++i)
+            if (words[at + i] >= kv.pages()) words[at + i] = 0;
+        for (std::uint32_t i = 0; i < s.count; ++i) {
+            positions[s.first + i] = s.position + i;
+            starts[s.first + i] = at;
+        }
+        at += used;
+        const std::uint32_t step = pieces ? kBlockTokens : 1;
+        for (std::uint32_t i = 0; i < s.count; i += step) {
+            blocks[2 * block_count] = s.first + i;
+            blocks[2 * block_count + 1] = std::min(step, s.count - i);
+            ++block_count;
+        }
+    }
+    for (std::size_t r = 0; r < graph_.ropes().size(); ++r) {
+        const graph::Rope& rope = graph_.ropes()[r];
+        const std::size_t half = rope.inv_freq.size();
+        float* cos = reinterpret_cast<float*>(angles_.host()) + angle_offset_[r];
+        for (std::uint32_t i = 0; i < n; ++i, cos += 2 * half)
+            kernels::rope_table(rope.inv_freq.data(), half, positions[i], rope.factor, cos, cos + half);
+    }
+    return block_count;
+}
+
+void VulkanProgram::record(Recording& recording, const Shape& shape, const VulkanKv& kv) {
+    Recorder recorder(*device_, recording);
+    const DeviceInfo& device = device_->info();
+    const auto builder = [&] { return Recorder::Builder(recorder, batch_.range()); };
+    const auto u32 = [](std::uint64_t n) { return static_cast<std::uint32_t>(n); };
+    const auto rows_of = [](const ValueInfo& i, const Counts& c) {
+        return (i.domain == Domain::tokens ? c.tokens : c.outputs) * i.per_row;
+    };
+    const auto max_rows = [&](const ValueInfo& i) {
+        return (i.domain == Domain::tokens ? limits_.max_tokens : limits_.max_outputs) * i.per_row;
+    };
+    const auto domain = [](const ValueInfo& i) { return i.domain == Domain::tokens ? 0u : 1u; };
+    // One invocation an element, or a row of `cols` of them.
+    const auto flat = [rows_of](const ValueInfo& i, std::uint64_t each, std::uint32_t lanes) {
+        return [=](const Counts& c) -> Groups {
+            return {static_cast<std::uint32_t>(ceil_div<std::uint64_t>(rows_of(i, c) * each, lanes)), 1, 1};
+        };
+    };
+    const std::uint32_t wide = device.software ? device.subgroup : std::min(256u, device.max_invocations);
+    for (const Op& op : graph_.ops()) {
+        const ValueInfo& out = graph_.info(op.out);
+        const std::uint32_t cols = u32(out.cols);
+        const auto elementwise = [&](std::uint32_t which, Value b, float factor) {
+            builder().reads(value(op.in[0])).reads(value(b)).writes(value(op.out))
+                .push(cols, domain(out), out.per_row, factor)
+                .run("elementwise", {which}, flat(out, cols, 64));
+        };
+        switch (op.kind) {
+            case OpKind::embed: {
+                const std::uint32_t blocks = u32(op.weight.cols / info(op.weight.dtype).block);
+                for (const DeviceWeight::Slab& slab : weights_.at(&op)->slabs())
+                    builder().reads(slab.buffer.range()).writes(value(op.out))
+                        .push(cols, blocks, u32(device_row_words(op.weight.dtype, op.weight.cols)), u32(slab.first_row),
+                              u32(slab.rows))
+                        .run(fmt::format("embed/{}", info(op.weight.dtype).name), {}, [cols](const Counts& c) -> Groups {
+                            return {ceil_div(ceil_div(cols, 32u), 32u), c.tokens, 1};
+                        });
+                break;
+            }
+            case OpKind::rms_norm:
+                builder().reads(value(op.in[0])).reads(op.weight ? vectors_.at(&op).range() : batch_.range())
+                    .writes(value(op.out)).push(cols, domain(out), out.per_row, op.factor)
+                    .run("rms_norm", {wide, op.weight ? 1u : 0u},
+                         [=](const Counts& c) -> Groups { return {rows_of(out, c), 1, 1}; });
+                break;
+            case OpKind::add: elementwise(0, op.in[1], 0); break;
+            case OpKind::mul: elementwise(1, op.in[1], 0); break;
+            case OpKind::scale: elementwise(2, op.in[0], op.factor); break;
+            case OpKind::silu_mul: elementwise(3, op.in[1], 0); break;
+            case OpKind::rope: {
+                const graph::Rope& rope = graph_.ropes()[op.rope];
+                builder().reads(value(op.in[0])).reads(angles_.range()).writes(value(op.out))
+                    .push(cols, cols / op.heads, u32(rope.inv_freq.size()), angle_offset_[op.rope])
+                    .run("rope", {rope.mode == kernels::RopeMode::halves ? 1u : 0u}, flat(out, cols, 64));
+                break;
+            }
+            case OpKind::attention: {
+                const graph::Heads& h = op.attention;
+                const char* type = kv.type() == KvType::f32 ? "F32" : "F16";
+                const std::uint32_t k_words = kv_words(kv.type(), h.k_dim), v_words = kv_words(kv.type(), h.v_dim);
+                const std::uint32_t groups = kv.groups().count(), group = kv.groups().of_layer[op.layer];
+                builder().reads(value(op.in[1])).reads(value(op.in[2])).writes(kv.range(op.layer))
+                    .push(h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group)
+                    .run(fmt::format("kv_store/{}", type), {},
+                         flat(graph_.info(op.in[1]), std::uint64_t{h.kv} * (k_words + v_words), 64));
+                const std::uint32_t in_group = h.q / h.kv, most = device.software ? 4 : 8;
+                const std::uint32_t tokens = shape.pieces ? kBlockTokens : 1;
+                const std::uint32_t heads = divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
+                const std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
+                builder().reads(value(op.in[0])).reads(kv.range(op.layer)).writes(value(op.out))
+                    .push(h.q, h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group, op.visibility.window,
+                          op.factor, op.softcap)
+                    .run(fmt::format("attention/{}", type),
+                         {device.subgroup, splits, heads, ceil_div(v_words, device.subgroup), device.subgroup * splits,
+                          tokens},
+                         [=](const Counts& c) -> Groups { return {c.blocks, h.kv, in_group / heads}; });
+                break;
+            }
+            case OpKind::take_outputs:
+                builder().reads(value(op.in[0])).writes(value(op.out)).push(cols)
+                    .run("take_outputs", {}, flat(out, cols, 64));
+                break;
+            case OpKind::route: {
+                const ValueInfo& in = graph_.info(op.in[0]);
+                const std::uint32_t slots = max_rows(in) * op.used;
+                builder().reads(value(op.in[0])).changes(value(op.out))
+                    .push(op.experts, op.used, domain(in), in.per_row, op.normalise ? 1u : 0u, slots)
+                    .run("route", {}, flat(in, 1, 32));
+                builder().changes(value(op.out)).push(op.experts, op.used, domain(in), in.per_row, slots)
+                    .run("group_experts", {}, [](const Counts&) -> Groups { return {1, 1, 1}; });
+                break;
+            }
+            case OpKind::gather_experts: {
+                const std::uint32_t slots = max_rows(out);
+                builder().reads(value(op.in[0])).reads(value(op.in[1])).writes(value(op.out))
+                    .push(cols, domain(out), out.per_row, slots)
+                    .run("gather_experts", {}, flat(out, cols, 64));
+                break;
+            }
+            case OpKind::combine_experts: {
+                const std::uint32_t used = producer(op.in[1]).used;
+                builder().reads(value(op.in[0])).reads(value(op.in[1])).writes(value(op.out))
+                    .push(cols, used, domain(out), out.per_row, max_rows(out) * used)
+                    .run("combine_experts", {}, flat(out, cols, 64));
+                break;
+            }
+            case OpKind::linear:
+            case OpKind::linear_experts: {
+                const bool experts = op.kind == OpKind::linear_experts;
+                const ValueInfo& in = graph_.info(op.in[0]);
+                const DeviceWeight& weight = *weights_.at(&op);
+                const std::uint32_t used = experts ? producer(op.in[1]).used : 1,
+                                    n_experts = experts ? producer(op.in[1]).experts : 1;
+                const std::uint32_t begins = experts ? 4 * max_rows(in) : 0;
+                std::uint32_t tokens = in.domain == Domain::tokens ? shape.tokens : shape.outputs;
+                if (tokens == 0) tokens = 1;
+                if (experts) tokens = tokens < 8 ? 1 : token_class(std::max(1u, max_rows(in) / n_experts));
+                const std::uint32_t rows = device.software ? std::max(1u, 4 / tokens) : 1;
+                const std::uint32_t slices = device.software ? 1 : 8;
+                for (const DeviceWeight::Slab& slab : weight.slabs()) {
+                    const std::uint64_t each = experts ? weight.padded_rows() : slab.rows;
+                    const std::uint32_t slab_experts = u32(slab.rows / each), groups = u32(each / kGroupRows);
+                    builder().reads(slab.buffer.range()).reads(value(op.in[0])).writes(value(op.out))
+                        .reads(op.bias ? biases_.at(&op).range() : batch_.range())
+                        .reads(experts ? value(op.in[1]) : batch_.range())
+                        .push(u32(op.weight.cols), u32(op.weight.cols / info(op.weight.dtype).block),
+                              u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
+                              experts ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in), in.per_row,
+                              experts ? u32(slab.first_row / each) : 0u, begins)
+                        .run(fmt::format("matmul/{}", info(op.weight.dtype).name),
+                             {tokens, rows, slices, device.subgroup, experts ? 1u : 0u, op.bias ? 1u : 0u},
+                             [=](const Counts& c) -> Groups {
+                                 return {ceil_div(groups, rows), ceil_div(rows_of(in, c) / used, tokens), slab_experts};
+                             });
+                }
+                break;
+            }
+        }
+    }
+    recorder.finish();
+}
+
+}  // namespace tern::backend::vulkan

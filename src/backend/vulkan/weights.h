@@ -1,0 +1,44 @@
+// Weights on the device. Rows lie in groups of 32, one shader lane a row: word i of row r of a matrix is word
+// ((r / 32) * row_words + i) * 32 + r % 32, so that lanes read neighbouring words. Within a row the parts of the blocks
+// (scales, quants …) lie apart: all first parts, then all second ones …, each beginning at a whole word; blocks of an odd
+// size (18 bytes) would not give whole words otherwise. A last group is filled up with zeros. The rows of each expert
+// begin a group.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/vulkan/device.h"
+#include "graph/graph.h"
+
+namespace tern::backend::vulkan {
+
+inline constexpr std::uint32_t kGroupRows = 32;
+
+// Words of a row; 0 where the format has no shader.
+std::uint64_t device_row_words(DType dtype, std::uint64_t cols) noexcept;
+
+class DeviceWeight {
+public:
+    // A piece that one binding can hold: whole groups of rows, of whole experts if there are any.
+    struct Slab {
+        Buffer buffer;
+        std::uint64_t first_row = 0;  // of all experts' (padded) rows
+        std::uint64_t rows = 0;
+    };
+    DeviceWeight(Device& device, const graph::Weight& weight);
+    const std::vector<Slab>& slabs() const noexcept { return slabs_; }
+    std::uint64_t padded_rows() const noexcept { return padded_; }  // of one expert
+    std::uint64_t bytes() const noexcept { return bytes_; }
+
+private:
+    std::vector<Slab> slabs_;
+    std::uint64_t padded_ = 0, bytes_ = 0;
+};
+
+// Bytes on the device.
+std::uint64_t device_bytes(const graph::Weight& weight) noexcept;
+
+}  // namespace tern::backend::vulkan
