@@ -54,19 +54,32 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
         ->option_text("N")
         ->check(CLI::Range(1, 4096));
     add_size_option(command, "--memory", args.memory, "most memory to take, weights included: 8G, 512M (no limit)");
-    command->add_option("--backend", args.backend, "cpu; blas: OpenBLAS for prompts; ref: slow (cpu)")->option_text("NAME");
+    command->add_option("--backend", args.backend, "cpu, vulkan, blas (OpenBLAS for prompts), ref (cpu)")->option_text("NAME");
+    command->add_option("--device", args.device, "graphics device of backend vulkan (see tern devices)")->option_text("NAME");
     command->add_option("--isa", args.isa, "scalar, avx2, avxvnni, avx512, neon (the best here)")->option_text("NAME");
     command->add_flag("--lock", args.lock, "keep the weights in memory (mlock)");
     command->add_flag("-v,--verbose", args.verbose, "log and timings on stderr");
 }
 
+// Where programs keep what they can make again: the XDG Base Directory Specification.
+std::string cache_folder() {
+    const char* cache = std::getenv("XDG_CACHE_HOME");
+    if (cache && *cache == '/') return std::string(cache) + "/tern";
+    const char* home = std::getenv("HOME");
+    return home && *home == '/' ? std::string(home) + "/.cache/tern" : std::string();
+}
+
 Runtime make_runtime(const RuntimeArgs& args) {
     RuntimeOptions options{.threads = args.threads,
                            .backend = args.backend,
+                           .device = args.device,
+                           .cache_folder = args.backend == "vulkan" ? cache_folder() : std::string(),
                            .isa = args.isa,
                            .memory_budget = args.memory,
                            .log = {}};
-    if (args.verbose) options.log = [](LogLevel, std::string_view line) { print_note(line); };
+    options.log = [verbose = args.verbose](LogLevel level, std::string_view line) {
+        if (verbose || level == LogLevel::warning || level == LogLevel::error) print_note(line);
+    };
     Runtime runtime(std::move(options));
     if (args.verbose)
         print_note(fmt::format("{}, {} threads, {}: {}", runtime.backend(), runtime.threads(), runtime.isa(),

@@ -40,6 +40,7 @@ void add_logits(CLI::App& program, Action& action);
 void add_inspect(CLI::App& program, Action& action);
 void add_render(CLI::App& program, Action& action);
 void add_bench(CLI::App& program, Action& action);
+void add_devices(CLI::App& program, Action& action);
 
 // A command with the options struct that lives as long as its action.
 template <class Options>
@@ -55,11 +56,12 @@ void add_model_option(CLI::App* command, std::string& path);
 // The named file, or the built-in model that stands at ../share/tern/ from the program.
 std::filesystem::path model_path(const std::string& option);
 
-// -t, --memory, --backend, --isa, --lock, -v
+// -t, --memory, --backend, --device, --isa, --lock, -v
 struct RuntimeArgs {
     unsigned threads = 0;
     std::uint64_t memory = 0;  // RuntimeOptions::memory_budget
     std::string backend = "cpu";
+    std::string device;
     std::string isa;
     bool lock = false;
     bool verbose = false;

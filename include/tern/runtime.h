@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <tern/export.h>
 
@@ -25,7 +26,8 @@ struct RuntimeOptions {
     // where this build has it: within a tolerance of "cpu", not its bits; OpenBLAS starts threads of its own).
     std::string backend = "cpu";
     // Which graphics device backend "vulkan" takes: a part of its name, or its number among list_devices(). Empty: of the
-    // devices that are no software, the one with the most memory of its own.
+    // graphics processors the one with the most memory of its own; only where there is none a software device, with a
+    // warning.
     std::string device{};
     // Where compiled shaders are kept from one process to the next; made if absent. Empty: nowhere.
     std::string cache_folder{};
@@ -38,6 +40,22 @@ struct RuntimeOptions {
     // Receives the library's log lines, from any thread, one call at a time. Without one they are dropped.
     std::function<void(LogLevel, std::string_view)> log{};
 };
+
+// A device on which a Runtime can compute.
+struct DeviceInfo {
+    std::string backend;      // "cpu", "vulkan"
+    std::string name;
+    std::string kind;         // "cpu", "discrete", "integrated", "virtual", "software", "other"
+    std::string driver;
+    std::uint64_t memory = 0; // bytes of its own; for the CPU what is available now
+    std::vector<std::string> enabled;   // what its kernels use
+    std::vector<std::string> disabled;  // what they do not, and why: "integer dot product: not accelerated"
+    std::string unusable;     // why nothing can run on it; empty: it can
+    bool chosen = false;      // what the backend takes where no device is named
+};
+// The CPU first, then the graphics devices in the order of their numbers (RuntimeOptions::device). Without a Vulkan loader
+// or device there is one entry of backend "vulkan" whose `unusable` says what is missing. Opens the loader and closes it.
+TERN_API std::vector<DeviceInfo> list_devices();
 
 // A handle; copies share the same runtime, which ends with its last handle (models and engines hold one).
 // Thread safe. Error(invalid_argument) for unknown names, Error(unsupported) for an instruction set this CPU lacks.

@@ -2,7 +2,10 @@
 #include <tern/error.h>
 
 #include "backend/runtime_impl.h"
+#include "backend/vulkan/backend.h"
+#include "base/memory.h"
 #include "kernels/cpu.h"
+#include "kernels/registry.h"
 
 namespace tern {
 
@@ -24,6 +27,20 @@ Runtime::Runtime(RuntimeOptions options) {
                     }});
     impl_->log(LogLevel::info, fmt::format("backend {} ({}), {} threads, {}", backend(), isa(), threads(), cpu_name()));
     if (const std::string info = backend_info(); !info.empty()) impl_->log(LogLevel::info, info);
+}
+
+std::vector<DeviceInfo> list_devices() {
+    DeviceInfo cpu{.backend = "cpu", .name = kernels::detect_cpu().name, .kind = "cpu", .memory = base::available_memory()};
+    const kernels::IsaList list = kernels::isas(kernels::detect_cpu());
+    for (std::size_t i = 0; i < list.count; ++i)
+        if (list.items[i].usable)
+            cpu.enabled.emplace_back(list.items[i].name);
+        else
+            cpu.disabled.push_back(fmt::format("{}: not on this CPU", list.items[i].name));
+    cpu.chosen = true;
+    std::vector<DeviceInfo> all{std::move(cpu)};
+    for (DeviceInfo& d : backend::vulkan::vulkan_devices()) all.push_back(std::move(d));
+    return all;
 }
 
 unsigned Runtime::threads() const noexcept { return impl_->backend->threads(); }

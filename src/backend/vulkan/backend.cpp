@@ -40,6 +40,25 @@ private:
 
 }  // namespace
 
+std::vector<tern::DeviceInfo> vulkan_devices() {
+    std::string why;
+    const std::vector<DeviceInfo> found = list_devices(why);
+    std::vector<tern::DeviceInfo> list;
+    if (found.empty()) list.push_back({.backend = "vulkan", .unusable = why});
+    const std::size_t chosen = choose_device(found);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        const DeviceInfo& d = found[i];
+        tern::DeviceInfo info{.backend = "vulkan", .name = d.name, .kind = d.software ? "software" : d.kind,
+                              .driver = d.driver, .memory = d.memory, .enabled = {}, .disabled = {},
+                              .unusable = d.unusable, .chosen = i == chosen};
+        info.enabled.push_back(fmt::format("subgroups of {}", d.subgroup));
+        if (d.subgroup_size_control) info.enabled.push_back("subgroup size control");
+        else info.disabled.push_back("subgroup size control: not supported by the driver");
+        list.push_back(std::move(info));
+    }
+    return list;
+}
+
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options) {
     if (!options.isa.empty() && options.isa != "spirv")
         throw Error(ErrorCode::invalid_argument,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tern/error.h>
+#include <tern/runtime.h>
 
 #include "backend/interface.h"
 
@@ -11,7 +12,11 @@ namespace tern::backend::vulkan {
 // Error(not_found) where there is no device, Error(unsupported) where this build has no such backend.
 #ifdef TERN_HAVE_VULKAN
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options);
+std::vector<tern::DeviceInfo> vulkan_devices();
 #else
+inline std::vector<tern::DeviceInfo> vulkan_devices() {
+    return {{.backend = "vulkan", .unusable = "this build has no backend vulkan (libvulkan-dev, glslang-dev)"}};
+}
 inline std::unique_ptr<Backend> make_vulkan(const BackendOptions&) {
     throw Error(ErrorCode::unsupported,
                 "this build has no backend 'vulkan': it was configured without libvulkan-dev and glslang-dev, or with "

@@ -146,6 +146,16 @@ std::vector<DeviceInfo> list_devices(std::string& why) {
     return list;
 }
 
+std::size_t choose_device(const std::vector<DeviceInfo>& devices) noexcept {
+    std::size_t best = devices.size();
+    const auto better = [](const DeviceInfo& a, const DeviceInfo& b) {
+        return a.software != b.software ? b.software : a.memory > b.memory;
+    };
+    for (std::size_t i = 0; i < devices.size(); ++i)
+        if (devices[i].unusable.empty() && (best == devices.size() || better(devices[i], devices[best]))) best = i;
+    return best;
+}
+
 const Shader* find_shader(std::string_view name) noexcept {
     for (const Shader& shader : all_shaders())
         if (shader.name == name) return &shader;
@@ -331,13 +341,12 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     if (known.empty()) known = "none";
     std::size_t best = all.size();
     if (options.name.empty()) {
-        for (std::size_t i = 0; i < all.size(); ++i)
-            if (!infos[i].software && infos[i].unusable.empty() && (best == all.size() || infos[i].memory > infos[best].memory))
-                best = i;
+        best = choose_device(infos);
         if (best == all.size())
-            throw Error(ErrorCode::not_found,
-                        fmt::format("backend 'vulkan': no graphics device that can run it; devices: {}. A software device "
-                                    "is used only when it is named (--device NAME)", known));
+            throw Error(ErrorCode::not_found, fmt::format("backend 'vulkan': no device that can run it; devices: {}", known));
+        if (infos[best].software)
+            d->log(true, fmt::format("backend vulkan runs on '{}', a software device, as there is no graphics processor: "
+                                     "backend cpu is faster", infos[best].name));
     } else {
         std::size_t number = all.size();
         const char* end = options.name.data() + options.name.size();

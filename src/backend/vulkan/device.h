@@ -39,6 +39,8 @@ struct DeviceInfo {
 
 // All devices of this machine, in the loader's order; none, and `why`, where there is no Vulkan.
 std::vector<DeviceInfo> list_devices(std::string& why);
+// The number of the device that the rule chooses; as many as there are: none.
+std::size_t choose_device(const std::vector<DeviceInfo>& devices) noexcept;
 
 class Device;
 
@@ -87,9 +89,9 @@ struct DeviceOptions {
 
 class Device {
 public:
-    // The rule: of the devices that are no software, the one with the largest device-local heap. A software device is
-    // used only when it is named. Error(not_found) where none is left, naming those that there are; Error(unsupported)
-    // for a device that lacks what Tern needs.
+    // The rule: of the devices that are no software, the one with the largest device-local heap; a software device only
+    // when it is named or there is no other. Error(not_found) where none is left, naming those that there are;
+    // Error(unsupported) for a device that lacks what Tern needs.
     static std::shared_ptr<Device> open(const DeviceOptions& options);
     ~Device();
     Device(const Device&) = delete;
