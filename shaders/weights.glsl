@@ -1,16 +1,21 @@
-// Access to the weights of one row, for the formats. A row's words are 32 apart (src/backend/vulkan/weights.h).
+// Access to the weights of one row, for the formats (src/backend/vulkan/weights.h has the layout).
 //
 // A format defines
 //   // parts: BYTES …        the parts of a block, in file order
 //   void decode32(uint base, uint chunk, out float w[32])     elements 32·chunk … of the row whose word 0 is at `base`
 // and, where a row may have any length, ANY_LENGTH and float element(uint base, uint i). `blocks` is the number of blocks
-// of a row.
+// of a row. Loads cost more than arithmetic: four words that stand together are one load.
 layout(set = 0, binding = 1) readonly buffer WeightBuffer { uint weights[]; };
+layout(set = 0, binding = 1) readonly buffer WeightQuads { uvec4 quads[]; };
 
-uint word(uint base, uint i) { return weights[base + i * 32u]; }
+// Where word 0 of a row is.
+uint row_base(uint row, uint row_words) { return row / 32u * row_words * 32u + row % 32u * 4u; }
+// Word i of a row; words 4q … 4q + 3.
+uint word(uint base, uint i) { return weights[base + i / 4u * 128u + i % 4u]; }
+uvec4 quad(uint base, uint q) { return quads[base / 4u + q * 32u]; }
 
-// Words that a part of `bytes` bytes a block takes in a row.
-uint part_words(uint blocks, uint bytes) { return (blocks * bytes + 3u) / 4u; }
+// Words that a part of `bytes` bytes a block takes in a row: a multiple of four.
+uint part_words(uint blocks, uint bytes) { return (blocks * bytes + 15u) / 16u * 4u; }
 
 // f16 number `i` of a part that begins at word `part`.
 float half_of(uint base, uint part, uint i) {

@@ -2,5 +2,8 @@
 #define ANY_LENGTH
 float element(uint base, uint i) { return uintBitsToFloat(word(base, i)); }
 void decode32(uint base, uint chunk, out float w[32]) {
-    [[unroll]] for (uint i = 0; i < 32; ++i) w[i] = uintBitsToFloat(word(base, chunk * 32u + i));
+    [[unroll]] for (uint i = 0; i < 8; ++i) {
+        vec4 four = uintBitsToFloat(quad(base, chunk * 8u + i));
+        [[unroll]] for (uint j = 0; j < 4; ++j) w[4 * i + j] = four[j];
+    }
 }

@@ -10,8 +10,10 @@ void decode32(uint base, uint chunk, out float w[32]) {
     uint two = word(base, scales + block * 4u + half_ * 2u + quarter / 2u) >> (16u * (quarter & 1u));
     float s0 = d * signed_byte(two, 0u), s1 = d * signed_byte(two, 1u);
     uint shift = (quarter / 2u) * 4u;
+    uvec4 low4[2] = {quad(base, lows / 4u), quad(base, lows / 4u + 1u)};
+    uvec4 high4[2] = {quad(base, highs / 4u), quad(base, highs / 4u + 1u)};
     [[unroll]] for (uint n = 0; n < 8; ++n) {
-        uint low = word(base, lows + n) >> shift & 0x0f0f0f0fu, high = word(base, highs + n) >> (2u * quarter) & 0x03030303u;
+        uint low = low4[n / 4][n & 3] >> shift & 0x0f0f0f0fu, high = high4[n / 4][n & 3] >> (2u * quarter) & 0x03030303u;
         uint q = low | high << 4;
         [[unroll]] for (uint i = 0; i < 4; ++i)
             w[4 * n + i] = (n < 4 ? s0 : s1) * float(int(q >> (8 * i) & 255u) - 32);

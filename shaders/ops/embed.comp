@@ -15,7 +15,7 @@ void main() {
     uint t = gl_WorkGroupID.y, chunk = gl_GlobalInvocationID.x;
     uint row = batch_word(kTokenIds, t) - first_row;
     if (t >= batch[kTokens] || row >= slab_rows || chunk * 32 >= cols) return;
-    uint base = row / 32 * row_words * 32 + row % 32;
+    uint base = row_base(row, row_words);
     if ((chunk + 1) * 32 <= cols) {
         float w[32];
         decode32(base, chunk, w);

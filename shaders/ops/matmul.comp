@@ -53,7 +53,7 @@ void main() {
     [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_row[t] = (begin + min(first + t, count - 1)) * cols;
     uint base[ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; ++r)
-        base[r] = (expert_groups + min(gl_WorkGroupID.x * ROWS + r, groups - 1)) * row_words * 32 + lane;
+        base[r] = row_base((expert_groups + min(gl_WorkGroupID.x * ROWS + r, groups - 1)) * 32 + lane, row_words);
     float sum[ROWS * TOKENS];
     [[unroll]] for (uint i = 0; i < ROWS * TOKENS; ++i) sum[i] = 0.0;
 

@@ -24,7 +24,7 @@ constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n 
 std::uint64_t device_row_words(DType dtype, std::uint64_t cols) noexcept {
     std::uint64_t words = 0;
     const std::uint64_t blocks = cols / info(dtype).block;
-    for (const std::uint32_t part : parts_of(dtype)) words += (blocks * part + 3) / 4;
+    for (const std::uint32_t part : parts_of(dtype)) words += (blocks * part + 15) / 16 * 4;
     return words;
 }
 
@@ -58,14 +58,14 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
                 for (std::uint64_t lane = 0; lane < kGroupRows; ++lane) {
                     const std::uint64_t expert = (group_row + lane) / padded_, r = (group_row + lane) % padded_;
                     if (r >= w.rows) {
-                        for (std::uint64_t i = 0; i < words; ++i) to[i * kGroupRows + lane] = 0;
+                        for (std::uint64_t i = 0; i < words; i += 4) std::memset(to + i * kGroupRows + lane * 4, 0, 16);
                         continue;
                     }
                     const std::byte* from = static_cast<const std::byte*>(w.data) + (expert * w.rows + r) * w.row_bytes();
                     auto* part_to = reinterpret_cast<std::byte*>(row.data());
                     std::uint64_t offset = 0;
                     for (const std::uint32_t part : parts) {
-                        const std::uint64_t whole = (blocks * part + 3) / 4 * 4;
+                        const std::uint64_t whole = (blocks * part + 15) / 16 * 16;
                         if (part == block_bytes) {
                             std::memcpy(part_to, from, blocks * part);
                         } else {
@@ -76,7 +76,7 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
                         part_to += whole;
                         offset += part;
                     }
-                    for (std::uint64_t i = 0; i < words; ++i) to[i * kGroupRows + lane] = row[i];
+                    for (std::uint64_t i = 0; i < words; i += 4) std::memcpy(to + i * kGroupRows + lane * 4, &row[i], 16);
                 }
             }
         });

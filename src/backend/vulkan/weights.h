@@ -1,7 +1,7 @@
-// Weights on the device. Rows lie in groups of 32, one shader lane a row: word i of row r of a matrix is word
-// ((r / 32) * row_words + i) * 32 + r % 32, so that lanes read neighbouring words. Within a row the parts of the blocks
-// (scales, quants …) lie apart: all first parts, then all second ones …, each beginning at a whole word; blocks of an odd
-// size (18 bytes) would not give whole words otherwise. A last group is filled up with zeros. The rows of each expert
+// Weights on the device. Rows lie in groups of 32, one shader lane a row: the four words 4i … of row r of a matrix are
+// those at ((r / 32) * row_words / 4 + i) * 128 + r % 32 * 4, so that lanes read neighbouring 16 bytes. Within a row the
+// parts of the blocks (scales, quants …) lie apart: all first parts, then all second ones …, each beginning at a whole
+// multiple of four words; blocks of an odd size (18 bytes) would not give whole words otherwise. A last group is filled up with zeros. The rows of each expert
 // begin a group.
 #pragma once
 
