@@ -13,4 +13,8 @@ const uint kTokens = 0, kOutputs = 1, kTokenIds = 2, kPositions = 3, kTableStart
 // Rows of a value: `domain` is kTokens or kOutputs.
 uint row_count(uint domain, uint per_row) { return batch[domain] * per_row; }
 
+// Number of the workgroup, of the invocation, in a list that may be folded over two directions.
+uint flat_group() { return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x; }
+uint flat_index(uint lanes) { return flat_group() * lanes + gl_LocalInvocationID.x; }
+
 uint batch_word(uint list, uint i) { return batch[batch[list] + i]; }

@@ -5,14 +5,23 @@
 //   void decode32(uint base, uint chunk, out float w[32])     elements 32·chunk … of the row whose word 0 is at `base`
 // and, where a row may have any length, ANY_LENGTH and float element(uint base, uint i). `blocks` is the number of blocks
 // of a row. Loads cost more than arithmetic: four words that stand together are one load.
+#ifdef VARIANT_TEXELS
+layout(set = 0, binding = 1) uniform utextureBuffer weight_texels;
+#else
 layout(set = 0, binding = 1) readonly buffer WeightBuffer { uint weights[]; };
 layout(set = 0, binding = 1) readonly buffer WeightQuads { uvec4 quads[]; };
+#endif
 
 // Where word 0 of a row is.
 uint row_base(uint row, uint row_words) { return row / 32u * row_words * 32u + row % 32u * 4u; }
 // Word i of a row; words 4q … 4q + 3.
-uint word(uint base, uint i) { return weights[base + i / 4u * 128u + i % 4u]; }
+#ifdef VARIANT_TEXELS
+uvec4 quad(uint base, uint q) { return texelFetch(weight_texels, int(base / 4u + q * 32u)); }
+uint word(uint base, uint i) { return quad(base, i / 4u)[i % 4u]; }
+#else
 uvec4 quad(uint base, uint q) { return quads[base / 4u + q * 32u]; }
+uint word(uint base, uint i) { return weights[base + i / 4u * 128u + i % 4u]; }
+#endif
 
 // Words that a part of `bytes` bytes a block takes in a row: a multiple of four.
 uint part_words(uint blocks, uint bytes) { return (blocks * bytes + 15u) / 16u * 4u; }

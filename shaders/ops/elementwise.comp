@@ -9,7 +9,7 @@ layout(set = 0, binding = 2) readonly buffer BBuffer { float b[]; };
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 
 void main() {
-    uint i = gl_GlobalInvocationID.x;
+    uint i = flat_index(64);
     if (i >= row_count(domain, per_row) * cols) return;
     float v = a[i];
     if (OP == 0) v = v + b[i];

@@ -12,9 +12,10 @@ layout(set = 0, binding = 2) writeonly buffer OutBuffer { float y[]; };
 #include "format.glsl"
 
 void main() {
-    uint t = gl_WorkGroupID.y, chunk = gl_GlobalInvocationID.x;
+    uint chunks = (cols + 31) / 32, i = flat_index(32), t = i / chunks, chunk = i % chunks;
+    if (t >= batch[kTokens]) return;
     uint row = batch_word(kTokenIds, t) - first_row;
-    if (t >= batch[kTokens] || row >= slab_rows || chunk * 32 >= cols) return;
+    if ( row >= slab_rows || chunk * 32 >= cols) return;
     uint base = row_base(row, row_words);
     if ((chunk + 1) * 32 <= cols) {
         float w[32];

@@ -8,6 +8,6 @@ layout(set = 0, binding = 2) readonly buffer RoutingBuffer { uint routing[]; };
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 
 void main() {
-    uint i = gl_GlobalInvocationID.x, slot = i / cols;
+    uint i = flat_index(64), slot = i / cols;
     if (slot < row_count(domain, per_row)) y[i] = x[routing[3 * slots + slot] * cols + i % cols];
 }

@@ -26,7 +26,7 @@ uint pack_v(uint at, uint word, uint base, uint dim) {
 
 void main() {
     uint kw = kv_words(k_dim), vw = kv_words(v_dim), each = kw + vw;
-    uint i = gl_GlobalInvocationID.x, t = i / (heads * each);
+    uint i = flat_index(64), t = i / (heads * each);
     if (t >= batch[kTokens]) return;
     uint head = i / each % heads, w = i % each;
     uint position = batch_word(kPositions, t), at = position % 64;

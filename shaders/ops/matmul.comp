@@ -1,6 +1,7 @@
 #version 450
 // y[t][r] = sum over k of w[r][k] · x[t][k] (+ bias[r]), sums in f32, k ascending within a slice.
 // for each format
+// variants: BUFFERS TEXELS
 //
 // A lane has one row of each of its ROWS groups of 32; SLICES parts of a workgroup share the chunks of a row. The lanes of
 // a subgroup load neighbouring activations and hand them to each other.
@@ -22,7 +23,11 @@ layout(push_constant) uniform Push {
     uint first_expert, begins;  // EXPERTS: of the slab; where the routing has its first slots
 };
 #include "weights.glsl"
+#ifdef VARIANT_TEXELS
+layout(set = 0, binding = 2) uniform textureBuffer x;
+#else
 layout(set = 0, binding = 2) readonly buffer InBuffer { float x[]; };
+#endif
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 layout(set = 0, binding = 4) readonly buffer BiasBuffer { float bias[]; };
 layout(set = 0, binding = 5) readonly buffer RoutingBuffer { uint routing[]; };
@@ -62,6 +67,15 @@ void main() {
         float w[ROWS][32];
         [[unroll]] for (uint r = 0; r < ROWS; ++r) decode32(base[r], chunk, w[r]);
         [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+#ifdef VARIANT_TEXELS
+            // Exchanges between lanes are dear here, and a fetch of the same texel in all lanes is not.
+            [[unroll]] for (uint j = 0; j < 8; ++j) {
+                vec4 some = texelFetch(x, int(x_row[t] / 4 + chunk * 8 + j));
+                [[unroll]] for (uint i = 0; i < 4; ++i)
+                    [[unroll]] for (uint r = 0; r < ROWS; ++r)
+                        sum[r * TOKENS + t] = fma(w[r][j * 4 + i], some[i], sum[r * TOKENS + t]);
+            }
+#else
             [[unroll]] for (uint j = 0; j < 32 / WIDTH; ++j) {
                 float some = x[x_row[t] + chunk * 32 + j * WIDTH + from];
                 [[unroll]] for (uint i = 0; i < WIDTH; ++i) {
@@ -70,6 +84,7 @@ void main() {
                         sum[r * TOKENS + t] = fma(w[r][j * WIDTH + i], one, sum[r * TOKENS + t]);
                 }
             }
+#endif
     }
 #ifdef ANY_LENGTH
     if (slice == 0)
@@ -77,7 +92,11 @@ void main() {
             [[unroll]] for (uint r = 0; r < ROWS; ++r) {
                 float one = element(base[r], i);
                 [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+#ifdef VARIANT_TEXELS
+                    sum[r * TOKENS + t] = fma(one, texelFetch(x, int((x_row[t] + i) / 4))[i & 3], sum[r * TOKENS + t]);
+#else
                     sum[r * TOKENS + t] = fma(one, x[x_row[t] + i], sum[r * TOKENS + t]);
+#endif
             }
 #endif
     if (SLICES > 1) {

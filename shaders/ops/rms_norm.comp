@@ -11,7 +11,8 @@ layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 #include "reduce.glsl"
 
 void main() {
-    uint row = gl_WorkGroupID.x * cols, lane = gl_LocalInvocationID.x;
+    if (flat_group() >= row_count(domain, per_row)) return;
+    uint row = flat_group() * cols, lane = gl_LocalInvocationID.x;
     float sum = 0.0;
     for (uint i = lane; i < cols; i += LANES) sum = fma(x[row + i], x[row + i], sum);
     float scale = 1.0 / sqrt(workgroup_sum(sum, LANES) / float(cols) + eps);

@@ -9,7 +9,7 @@ layout(set = 0, binding = 2) readonly buffer AngleBuffer { float angle[]; };
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 
 void main() {
-    uint i = gl_GlobalInvocationID.x, t = i / cols, d = i % head_dim;
+    uint i = flat_index(64), t = i / cols, d = i % head_dim;
     if (t >= batch[kTokens]) return;
     if (d >= 2 * half_) {
         y[i] = x[i];

@@ -7,7 +7,7 @@ layout(set = 0, binding = 1) readonly buffer InBuffer { float x[]; };
 layout(set = 0, binding = 2) buffer RoutingBuffer { uint routing[]; };
 
 void main() {
-    uint row = gl_GlobalInvocationID.x;
+    uint row = flat_index(32);
     if (row >= row_count(domain, per_row)) return;
     float most = x[row * experts];
     for (uint e = 1; e < experts; ++e) most = max(most, x[row * experts + e]);

@@ -7,6 +7,6 @@ layout(set = 0, binding = 1) readonly buffer InBuffer { float x[]; };
 layout(set = 0, binding = 2) writeonly buffer OutBuffer { float y[]; };
 
 void main() {
-    uint i = gl_GlobalInvocationID.x, row = i / cols;
+    uint i = flat_index(64), row = i / cols;
     if (row < batch[kOutputs]) y[i] = x[batch_word(kOutputRows, row) * cols + i % cols];
 }

@@ -24,7 +24,7 @@ namespace tern::backend::vulkan {
     F(BeginCommandBuffer) F(EndCommandBuffer) F(ResetCommandBuffer) F(CmdBindPipeline) F(CmdBindDescriptorSets)        \
     F(CmdPushConstants) F(CmdDispatch) F(CmdDispatchIndirect) F(CmdPipelineBarrier) F(CmdCopyBuffer) F(CreateFence)    \
     F(DestroyFence) F(ResetFences) F(WaitForFences) F(QueueSubmit) F(DeviceWaitIdle) F(FreeCommandBuffers)             \
-    F(CreateQueryPool) F(DestroyQueryPool) F(CmdResetQueryPool) F(CmdWriteTimestamp) F(GetQueryPoolResults)
+    F(CreateQueryPool) F(DestroyQueryPool) F(CmdResetQueryPool) F(CmdWriteTimestamp) F(GetQueryPoolResults) F(CreateBufferView) F(DestroyBufferView)
 
 // An open loader with an instance. Shared by the devices made from it.
 class Api {

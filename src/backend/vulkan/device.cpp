@@ -277,7 +277,7 @@ Buffer Device::allocate(std::uint64_t bytes, Memory memory, const std::string& w
     create.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
     create.size = block->size;
     create.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                   VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+                   VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
     if (api_.CreateBuffer(device_, &create, nullptr, &block->buffer) != VK_SUCCESS) throw refuse("do not fit");
     VkMemoryRequirements need{};
     api_.GetBufferMemoryRequirements(device_, block->buffer, &need);
@@ -484,20 +484,20 @@ void Device::save_cache() noexcept {
     }
 }
 
-const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_t bindings,
+const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_t bindings, std::uint32_t texels,
                                          std::span<const std::uint32_t> constants) {
     const std::lock_guard lock(mutex_);
-    std::string key = fmt::format("{}/{}", shader, bindings);
+    std::string key = fmt::format("{}/{}/{}", shader, bindings, texels);
     for (const std::uint32_t c : constants) key += fmt::format(",{}", c);
     if (const auto found = pipelines_.find(key); found != pipelines_.end()) return found->second;
     const Shader* source = find_shader(shader);
     if (!source) throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan' has no shader '{}'", shader));
 
-    auto& [set_layout, layout] = layouts_[bindings];
+    auto& [set_layout, layout] = layouts_[{bindings, texels}];
     if (!set_layout) {
         VkDescriptorSetLayoutBinding each[kMaxBindings]{};
         for (std::uint32_t i = 0; i < bindings; ++i)
-            each[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+            each[i] = {i, (texels >> i & 1) ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
         VkDescriptorSetLayoutCreateInfo info{};
         info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
         info.bindingCount = bindings;

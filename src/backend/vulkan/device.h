@@ -107,7 +107,7 @@ public:
     Buffer allocate(std::uint64_t bytes, Memory memory, const std::string& what);
     std::uint64_t allocated() const noexcept { return allocated_; }
 
-    // A compute pipeline: `bindings` storage buffers, kPushBytes of push constants, 32-bit specialisation constants 0 ….
+    // A compute pipeline: `bindings` storage buffers, those whose bit is set in `texels` uniform texel buffers, kPushBytes of push constants, 32-bit specialisation constants 0 ….
     // Lives as long as the device. Error(device) where the driver refuses the shader.
     struct Pipeline {
         VkPipeline pipeline = VK_NULL_HANDLE;
@@ -115,7 +115,8 @@ public:
         VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;
         std::uint32_t bindings = 0;
     };
-    const Pipeline& pipeline(const std::string& shader, std::uint32_t bindings, std::span<const std::uint32_t> constants);
+    const Pipeline& pipeline(const std::string& shader, std::uint32_t bindings, std::uint32_t texels,
+                             std::span<const std::uint32_t> constants);
     // Writes the compiled pipelines to the cache folder, if there are new ones.
     void save_cache() noexcept;
 
@@ -167,7 +168,8 @@ private:
     VkFence fence_ = VK_NULL_HANDLE;
     VkPipelineCache cache_ = VK_NULL_HANDLE;
     bool cache_changed_ = false;
-    std::map<std::uint32_t, std::pair<VkDescriptorSetLayout, VkPipelineLayout>> layouts_;  // by bindings
+    // By number of bindings and texels.
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<VkDescriptorSetLayout, VkPipelineLayout>> layouts_;
     std::map<std::string, Pipeline> pipelines_;
     Buffer staging_;
     VkResult injected_ = VK_SUCCESS;

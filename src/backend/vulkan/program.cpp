@@ -90,6 +90,7 @@ struct VulkanProgram::Dispatch {
     struct Bound {
         Range range;
         bool reads = false, writes = false;
+        VkFormat texel = VK_FORMAT_UNDEFINED;  // of a uniform texel buffer; else it is a storage buffer
     };
     std::vector<Bound> bound;
     std::array<std::uint32_t, kPushBytes / 4> push{};
@@ -99,6 +100,7 @@ struct VulkanProgram::Dispatch {
 struct VulkanProgram::Recording {
     VkCommandBuffer commands = VK_NULL_HANDLE;
     VkDescriptorPool descriptors = VK_NULL_HANDLE;
+    std::vector<VkBufferView> views;
     Buffer sizes;  // of the dispatches: three words each
     std::vector<Dispatch> dispatches;
 };
@@ -113,6 +115,11 @@ public:
     public:
         Builder(Recorder& recorder, Range batch) : recorder_(recorder) { reads(batch); }
         Builder& reads(Range r) { return bind(r, true, false); }
+        Builder& fetches(Range r, VkFormat texel) {
+            bind(r, true, false);
+            dispatch_.bound.back().texel = texel;
+            return *this;
+        }
         Builder& writes(Range r) { return bind(r, false, true); }
         Builder& changes(Range r) { return bind(r, true, true); }
         template <class... T>
@@ -123,7 +130,10 @@ public:
         }
         void run(const std::string& shader, std::initializer_list<std::uint32_t> constants,
                  std::function<Groups(const Counts&)> groups) {
-            dispatch_.pipeline = &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()),
+            std::uint32_t texels = 0;
+            for (std::size_t i = 0; i < dispatch_.bound.size(); ++i)
+                texels |= static_cast<std::uint32_t>(dispatch_.bound[i].texel != VK_FORMAT_UNDEFINED) << i;
+            dispatch_.pipeline = &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()), texels,
                                                              {constants.begin(), constants.size()});
             dispatch_.groups = std::move(groups);
             recorder_.recording_.dispatches.push_back(std::move(dispatch_));
@@ -156,12 +166,13 @@ void VulkanProgram::Recorder::finish() {
             throw Error(result == VK_ERROR_DEVICE_LOST ? ErrorCode::device : ErrorCode::out_of_memory,
                         fmt::format("{}: {} failed with {}", device_.info().name, what, to_string(result)));
     };
-    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(1u, bindings)};
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(1u, bindings)},
+                                          {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, std::max(1u, bindings)}};
     VkDescriptorPoolCreateInfo pool{};
     pool.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
     pool.maxSets = static_cast<std::uint32_t>(std::max<std::size_t>(1, list.size()));
-    pool.poolSizeCount = 1;
-    pool.pPoolSizes = &size;
+    pool.poolSizeCount = 2;
+    pool.pPoolSizes = sizes;
     check(api.CreateDescriptorPool(device_.handle(), &pool, nullptr, &recording_.descriptors), "making descriptors");
     VkCommandBufferAllocateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
@@ -189,6 +200,7 @@ void VulkanProgram::Recorder::finish() {
         check(api.AllocateDescriptorSets(device_.handle(), &allocate, &set), "making descriptors");
         VkDescriptorBufferInfo buffers[kMaxBindings];
         VkWriteDescriptorSet writes[kMaxBindings];
+        VkBufferView views[kMaxBindings];
         for (std::uint32_t b = 0; b < d.bound.size(); ++b) {
             buffers[b] = {d.bound[b].range.buffer, d.bound[b].range.offset, d.bound[b].range.size};
             writes[b] = {};
@@ -198,6 +210,19 @@ void VulkanProgram::Recorder::finish() {
             writes[b].descriptorCount = 1;
             writes[b].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
             writes[b].pBufferInfo = &buffers[b];
+            if (d.bound[b].texel == VK_FORMAT_UNDEFINED) continue;
+            VkBufferViewCreateInfo view{};
+            view.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO;
+            view.buffer = d.bound[b].range.buffer;
+            view.format = d.bound[b].texel;
+            view.offset = d.bound[b].range.offset;
+            view.range = d.bound[b].range.size;
+            recording_.views.push_back(VK_NULL_HANDLE);
+            check(api.CreateBufferView(device_.handle(), &view, nullptr, &recording_.views.back()), "making a buffer view");
+            views[b] = recording_.views.back();
+            writes[b].descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+            writes[b].pBufferInfo = nullptr;
+            writes[b].pTexelBufferView = &views[b];
         }
         api.UpdateDescriptorSets(device_.handle(), static_cast<std::uint32_t>(d.bound.size()), writes, 0, nullptr);
 
@@ -301,6 +326,7 @@ VulkanProgram::~VulkanProgram() {
 void VulkanProgram::forget() noexcept {
     for (auto& [shape, r] : recordings_) {
         if (r->descriptors) device_->api().DestroyDescriptorPool(device_->handle(), r->descriptors, nullptr);
+        for (VkBufferView view : r->views) device_->api().DestroyBufferView(device_->handle(), view, nullptr);
         if (r->commands) device_->api().FreeCommandBuffers(device_->handle(), device_->command_pool(), 1, &r->commands);
     }
     recordings_.clear();
@@ -435,9 +461,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                     builder().reads(slab.buffer.range()).writes(value(op.out))
                         .push(cols, blocks, u32(device_row_words(op.weight.dtype, op.weight.cols)), u32(slab.first_row),
                               u32(slab.rows))
-                        .run(fmt::format("embed/{}", info(op.weight.dtype).name), {}, [cols](const Counts& c) -> Groups {
-                            return {ceil_div(ceil_div(cols, 32u), 32u), c.tokens, 1};
-                        });
+                        .run(fmt::format("embed/{}", info(op.weight.dtype).name), {}, flat(out, ceil_div(cols, 32u), 32));
                 break;
             }
             case OpKind::rms_norm:
@@ -518,19 +542,27 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 std::uint32_t tokens = in.domain == Domain::tokens ? shape.tokens : shape.outputs;
                 if (tokens == 0) tokens = 1;
                 if (experts) tokens = tokens < 8 ? 1 : token_class(std::max(1u, max_rows(in) / n_experts));
-                const std::uint32_t rows = device.software ? std::max(1u, 4 / tokens) : 1;
+                const std::uint32_t rows = device.software ? 4 : 1;
                 const std::uint32_t slices = device.software ? 1 : 8;
+                // A software driver gathers texels with vector instructions, but loads from storage buffers lane by lane.
+                const bool texels = device.software && op.weight.cols % 4 == 0;
                 for (const DeviceWeight::Slab& slab : weight.slabs()) {
                     const std::uint64_t each = experts ? weight.padded_rows() : slab.rows;
                     const std::uint32_t slab_experts = u32(slab.rows / each), groups = u32(each / kGroupRows);
-                    builder().reads(slab.buffer.range()).reads(value(op.in[0])).writes(value(op.out))
+                    Recorder::Builder b = builder();
+                    if (texels)
+                        b.fetches(slab.buffer.range(), VK_FORMAT_R32G32B32A32_UINT)
+                            .fetches(value(op.in[0]), VK_FORMAT_R32G32B32A32_SFLOAT);
+                    else
+                        b.reads(slab.buffer.range()).reads(value(op.in[0]));
+                    b.writes(value(op.out))
                         .reads(op.bias ? biases_.at(&op).range() : batch_.range())
                         .reads(experts ? value(op.in[1]) : batch_.range())
                         .push(u32(op.weight.cols), u32(op.weight.cols / info(op.weight.dtype).block),
                               u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
                               experts ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in), in.per_row,
                               experts ? u32(slab.first_row / each) : 0u, begins)
-                        .run(fmt::format("matmul/{}", info(op.weight.dtype).name),
+                        .run(fmt::format("matmul/{}/{}", texels ? "TEXELS" : "BUFFERS", info(op.weight.dtype).name),
                              {tokens, rows, slices, device.subgroup, experts ? 1u : 0u, op.bias ? 1u : 0u},
                              [=](const Counts& c) -> Groups {
                                  return {ceil_div(groups, rows), ceil_div(rows_of(in, c) / used, tokens), slab_experts};
