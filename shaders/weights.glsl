@@ -34,3 +34,5 @@ float half_of(uint base, uint part, uint i) {
 uint byte_of(uint base, uint part, uint i) { return (word(base, part + i / 4u) >> (8u * (i & 3u))) & 255u; }
 // Byte `i` (0..3) of a word, as a signed number.
 float signed_byte(uint w, uint i) { return float(int(w << (24u - 8u * i)) >> 24); }
+// Bits 0 … 3 to bit 0 of bytes 0 … 3.
+uint bits_to_bytes(uint four) { return (four & 15u) * 0x00204081u & 0x01010101u; }

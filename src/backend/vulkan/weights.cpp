@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/vulkan/shaders.h"
+#include "kernels/formats/iq_grids.h"
 
 namespace tern::backend::vulkan {
 namespace {
@@ -15,6 +16,45 @@ std::span<const std::uint32_t> parts_of(DType dtype) noexcept {
     for (const FormatParts& f : all_format_parts())
         if (f.name == info(dtype).name) return f.parts;
     return {};
+}
+
+template <std::size_t Count>
+std::vector<std::uint32_t> values_of(const std::int8_t (&grid)[Count][4]) {
+    std::vector<std::uint32_t> words;
+    for (const auto& entry : grid) {
+        std::uint32_t word = 0;
+        for (unsigned j = 0; j < 4; ++j) word |= std::uint32_t{static_cast<std::uint8_t>(entry[j])} << (8 * j);
+        words.push_back(word);
+    }
+    return words;
+}
+
+// The values ascend with the digits by about `step`.
+template <std::size_t Count>
+std::vector<std::uint32_t> digits_of(const std::int8_t (&grid)[Count][8], int first, int step) {
+    std::vector<std::uint32_t> words;
+    for (const auto& entry : grid) {
+        std::uint32_t word = 0;
+        for (unsigned j = 0; j < 8; ++j)
+            word |= static_cast<std::uint32_t>((entry[j] - first) / step) << (8 * (j % 4) + j / 4 * 4);
+        words.push_back(word);
+    }
+    return words;
+}
+
+// Empty for a format without one.
+std::vector<std::uint32_t> codebook(DType dtype) {
+    const kernels::IqGrids& grids = kernels::kIqGrids;
+    switch (dtype) {
+        case DType::IQ1_S:
+        case DType::IQ1_M: return digits_of(grids.iq1, -1, 1);
+        case DType::IQ2_XXS: return digits_of(grids.iq2_xxs, 8, 17);
+        case DType::IQ2_XS: return digits_of(grids.iq2_xs, 8, 17);
+        case DType::IQ2_S: return digits_of(grids.iq2_s, 8, 17);
+        case DType::IQ3_XXS: return values_of(grids.iq3_xxs);
+        case DType::IQ3_S: return values_of(grids.iq3_s);
+        default: return {};
+    }
 }
 
 constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n + to - 1) / to * to; }
@@ -28,8 +68,8 @@ std::uint64_t device_row_words(DType dtype, std::uint64_t cols) noexcept {
     return words;
 }
 
-std::uint64_t device_bytes(const graph::Weight& w) noexcept {
-    return w.slabs * round_up(w.rows, kGroupRows) * device_row_words(w.dtype, w.cols) * 4;
+std::uint64_t device_bytes(const graph::Weight& w) {
+    return (w.slabs * round_up(w.rows, kGroupRows) * device_row_words(w.dtype, w.cols) + codebook(w.dtype).size()) * 4;
 }
 
 DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(round_up(w.rows, kGroupRows)) {
@@ -40,7 +80,9 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
     // What is cut off at once: experts whole, as a shader finds them by their number.
     const std::uint64_t grain = w.slabs > 1 ? padded_ : kGroupRows;
     const std::uint64_t limit = std::min(device.info().max_binding, device.info().max_allocation);
-    const std::uint64_t fitting = limit / (words * 4) / grain * grain;
+    const std::vector<std::uint32_t> table = codebook(w.dtype);
+    const std::uint64_t table_bytes = table.size() * 4;
+    const std::uint64_t fitting = (limit - std::min(limit, table_bytes)) / (words * 4) / grain * grain;
     if (fitting == 0)
         throw Error(ErrorCode::unsupported,
                     fmt::format("{}: '{}' cannot be cut into pieces of the {} MiB that a shader of this device sees",
@@ -50,7 +92,7 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
     for (std::uint64_t first = 0; first < all; first += fitting) {
         Slab slab{{}, first, std::min(fitting, all - first)};
         const std::uint64_t bytes = slab.rows * words * 4;
-        slab.buffer = device.allocate(bytes, Memory::device, fmt::format("weights ('{}')", w.name));
+        slab.buffer = device.allocate(bytes + table_bytes, Memory::device, fmt::format("weights ('{}')", w.name));
         device.upload(slab.buffer, 0, bytes, group_bytes, [&](std::uint64_t begin, std::span<std::byte> piece) {
             for (std::uint64_t at = 0; at < piece.size(); at += group_bytes) {
                 const std::uint64_t group_row = first + (begin + at) / (words * 4);
@@ -80,7 +122,8 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
                 }
             }
         });
-        bytes_ += bytes;
+        if (!table.empty()) device.upload(slab.buffer, bytes, std::as_bytes(std::span(table)));
+        bytes_ += bytes + table_bytes;
         slabs_.push_back(std::move(slab));
     }
 }

@@ -3,6 +3,11 @@
 // parts of the blocks (scales, quants …) lie apart: all first parts, then all second ones …, each beginning at a whole
 // multiple of four words; blocks of an odd size (18 bytes) would not give whole words otherwise. A last group is filled up with zeros. The rows of each expert
 // begin a group.
+//
+// A slab of an IQ1, IQ2 or IQ3 format ends with the format's codebook, one word an entry, which shaders find from the
+// end of the binding (shaders/codebook.glsl): of a table in a shader some drivers make a copy for every lane. An entry of
+// IQ3 is its four values as bytes; one of IQ1 and IQ2 has a digit (0, 1, 2 for the ascending values) for element j < 4 in
+// the low half of byte j and for element j + 4 in the high half.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +44,6 @@ private:
 };
 
 // Bytes on the device.
-std::uint64_t device_bytes(const graph::Weight& weight) noexcept;
+std::uint64_t device_bytes(const graph::Weight& weight);
 
 }  // namespace tern::backend::vulkan

@@ -1,0 +1,15 @@
+// parts: 24
+// Words of a block: d and m; the fifth bits; 16 bytes of quants as in Q4_0.
+void decode32(uint base, uint chunk, out float w[32]) {
+    vec2 d = unpackHalf2x16(word(base, chunk * 6u));
+    uint high = word(base, chunk * 6u + 1u);
+    [[unroll]] for (uint j = 0; j < 4; ++j) {
+        uint q = word(base, chunk * 6u + 2u + j);
+        uint low = (q & 0x0f0f0f0fu) | bits_to_bytes(high >> (4 * j)) << 4;
+        uint top = (q >> 4 & 0x0f0f0f0fu) | bits_to_bytes(high >> (4 * j + 16)) << 4;
+        [[unroll]] for (uint i = 0; i < 4; ++i) {
+            w[4 * j + i] = d.x * float(low >> (8 * i) & 255u) + d.y;
+            w[4 * j + i + 16] = d.x * float(top >> (8 * i) & 255u) + d.y;
+        }
+    }
+}
