@@ -61,7 +61,7 @@ Definition define_llama(Loader& in) {
         const graph::Value k = g.rope(
             g.linear(h, in.matrix(w("attn_k"), k_width, m.width), bias("attn_k", k_width)), m.kv_heads, rope);
         const graph::Value v = g.linear(h, in.matrix(w("attn_v"), v_width, m.width), bias("attn_v", v_width));
-        h = g.attention(q, k, v, heads, score_scale);
+        h = g.attention(q, k, v, heads, {.scale = score_scale});
         if (i + 1 == m.layers) {  // only the rows that lead to logits go on
             h = g.take_outputs(h);
             x = g.take_outputs(x);
@@ -72,15 +72,15 @@ Definition define_llama(Loader& in) {
         if (n_experts == 0) {
             const graph::Value gate = g.linear(h, in.matrix(w("ffn_gate"), ff, m.width));
             const graph::Value up = g.linear(h, in.matrix(w("ffn_up"), ff, m.width));
-            x = g.add(x, g.linear(g.silu_mul(gate, up), in.matrix(w("ffn_down"), m.width, ff)));
+            x = g.add(x, g.linear(g.gated(graph::Activation::silu, gate, up), in.matrix(w("ffn_down"), m.width, ff)));
         } else {
             const std::uint32_t used = in.u32("expert_used_count", 1, n_experts);
             const graph::Value routing =
-                g.route(g.linear(h, in.matrix(w("ffn_gate_inp"), n_experts, m.width)), used, true);
+                g.route(g.linear(h, in.matrix(w("ffn_gate_inp"), n_experts, m.width)), {.used = used, .normalise = true});
             h = g.gather_experts(h, routing);
             const graph::Value gate = g.linear_experts(h, routing, in.experts(w("ffn_gate_exps"), n_experts, ff, m.width));
             const graph::Value up = g.linear_experts(h, routing, in.experts(w("ffn_up_exps"), n_experts, ff, m.width));
-            const graph::Value down = g.linear_experts(g.silu_mul(gate, up), routing,
+            const graph::Value down = g.linear_experts(g.gated(graph::Activation::silu, gate, up), routing,
                                                        in.experts(w("ffn_down_exps"), n_experts, m.width, ff));
             x = g.add(x, g.combine_experts(down, routing));
         }
