@@ -34,7 +34,7 @@ private:
 
 }  // namespace
 
-std::uint64_t identity(const Model::Impl& model) noexcept {
+std::uint64_t identity(const Model::Impl& model, std::uint32_t context) noexcept {
     Identity id;
     for (const graph::Op& op : model.graph.ops()) {
         id.number(op.kind);
@@ -59,9 +59,7 @@ std::uint64_t identity(const Model::Impl& model) noexcept {
         id.number(op.activation);
     }
     for (const graph::Rope& rope : model.graph.ropes()) {
-        id.bytes(std::as_bytes(std::span(rope.inv_freq)));
-        id.bytes(std::as_bytes(std::span(rope.long_inv_freq)));
-        id.number(rope.short_context);
+        id.bytes(std::as_bytes(std::span(rope.frequencies(context))));
         id.number(rope.factor);
         id.number(rope.mode);
     }
