@@ -69,6 +69,11 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
         m.budget = room + m.weights;
     }
     const std::uint64_t wanted = options.context ? options.context : model.info().context_length;
+    if (const std::uint64_t most = impl.graph.max_positions(); most != 0 && wanted > most)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("a context of {} was asked for, but '{}' has learned {} positions and knows no others; ask for "
+                                "{} at most",
+                                wanted, model.info().name, most, most));
     const auto sizes = [&](std::uint64_t context) {
         plan.context = static_cast<std::uint32_t>(std::min<std::uint64_t>(context, 0xffffffffu));
         plan.batch = std::min(options.batch, std::max(plan.context, options.sequences));

@@ -39,7 +39,7 @@ double ms_since(Clock::time_point start) { return std::chrono::duration<double, 
 Scheduler::Scheduler(Machine& machine, const EngineOptions& options, std::uint32_t vocab)
     : machine_(machine), options_(options), vocab_(vocab), groups_(machine.plan().groups.count()),
       parallel_(std::min({options.parallel, machine.batch(), machine.outputs()})),
-      identity_(models::identity(*machine.model().impl())), cache_(machine.pool(), machine.plan().groups.windows) {
+      identity_(models::identity(*machine.model().impl(), machine.context())), cache_(machine.pool(), machine.plan().groups.windows) {
     for (const std::uint32_t window : machine.plan().groups.windows) any_window_ |= window != 0;
     // Steps do not allocate on their own account.
     tokens_.reserve(machine.batch());
@@ -143,9 +143,12 @@ bool Scheduler::start(Sequence& s) noexcept {
             const std::uint32_t need = kv::pages_for(s.parked_length + 1) * groups_;
             if (!enough(need)) return false;
             s.table.grow(s.parked_length, machine_.kv());
+            // What was behind a window is not in the copy, and must not come into the cache.
+            s.table.free_behind_windows(machine_.plan().groups.windows);
             const std::size_t bytes = machine_.kv().page_bytes();
             for (std::size_t i = 0; i < s.table.pages().size(); ++i)
-                machine_.kv().write_page(s.table.pages()[i], {s.parked.data() + i * bytes, bytes});
+                if (s.table.pages()[i] != kv::kNoPage)
+                    machine_.kv().write_page(s.table.pages()[i], {s.parked.data() + i * bytes, bytes});
             park_bytes_ -= s.parked.size();
             s.parked = {};
             if (takes_part) s.node = cache_.enter(request.cache_salt);

@@ -24,8 +24,9 @@ struct Model::Impl {
 namespace models {
 
 // A hash of what the model computes: its operations with their numbers, and of each weight its name, format, shape and
-// 4 KiB each from its beginning, middle and end. Not of the vocabulary. Two models of one identity give the same KV cache.
-std::uint64_t identity(const Model::Impl& model) noexcept;
+// 4 KiB each from its beginning, middle and end. Not of the vocabulary. Two models of one identity give the same KV cache;
+// `context` is the longest one of the program, which the angles of some models depend on.
+std::uint64_t identity(const Model::Impl& model, std::uint32_t context) noexcept;
 
 // What a model of random weights consists of: the bytes of a GGUF file without tensors, and its tensors in file order.
 struct RandomPlan {

@@ -82,6 +82,15 @@ TEST(Bits, AmongOthersOnATrainedModel) {
     among_others(Model::load(Runtime({.threads = 2}), path), 512, 180);
 }
 
+// Layers with sliding windows, whose pages are freed behind them.
+TEST(Bits, AmongOthersWithWindows) {
+    for (const char* name : {"gemma2", "gemma3", "gpt-oss"}) {
+        TERN_REFERENCE(path, std::string("arch/") + name + ".gguf");
+        SCOPED_TRACE(name);
+        among_others(Model::load(Runtime({.threads = 2}), path), 320, 110);
+    }
+}
+
 TEST(Bits, AnyNumberOfThreads) {
     const Request r = ids(some_tokens(150, 3, 10), 30);
     const Answer expected = alone(tiny(1), r);
@@ -190,6 +199,36 @@ TEST(Bits, SavedAndRestored) {
             const auto computed = whole.eval(longer);
             EXPECT_EQ(std::memcmp(restored.data(), computed.data(), computed.size_bytes()), 0) << length;
         }
+    std::filesystem::remove_all(folder);
+}
+
+TEST(Bits, SavedAndRestoredWithWindows) {
+    TERN_REFERENCE(path, "arch/gemma3.gguf");
+    const auto folder = std::filesystem::temp_directory_path() / ("tern_windows_" + std::to_string(std::random_device{}()));
+    std::filesystem::create_directory(folder);
+    const auto file = folder / "sequence";
+    const Model model = Model::load(Runtime({.threads = 2}), path);
+    for (const std::size_t length : {20u, 64u, 150u}) {
+        const std::vector<TokenId> text = some_tokens(length, 8, 320);
+        {
+            Engine engine(model);
+            engine.save(text, file);
+            expect_no_page_lost(engine);
+        }
+        std::vector<TokenId> longer = text;
+        longer.push_back(5);
+        const Request r = ids(longer, 70, 3);
+        Engine engine(model);
+        EXPECT_EQ(engine.restore(file), text);
+        EXPECT_EQ(answer(engine.submit(r)), alone(model, r)) << length;
+        expect_no_page_lost(engine);
+        Session session(model, {.context = 256}), whole(model, {.context = 256});
+        EXPECT_EQ(session.restore(0, file), text);
+        const std::vector<TokenId> next{5};
+        const auto restored = session.eval(next);
+        const auto computed = whole.eval(longer);
+        EXPECT_EQ(std::memcmp(restored.data(), computed.data(), computed.size_bytes()), 0) << length;
+    }
     std::filesystem::remove_all(folder);
 }
 

@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 #include <tern/tern.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "models/changed_file.h"
 #include "models/tiny_model.h"
+#include "support/reference_data.h"
 
 namespace tern::test {
 namespace {
@@ -232,6 +235,8 @@ TEST(HostileModel, BiasesAndFactorsAreChecked) {
     const TinyModel good = tiny_model();
     TinyModel m = good;
     m.tensors.push_back({"blk.1.attn_q.bias", {32}, DType::F32, 0.5f});
+    expect_refusal(m, {"blk.1.attn_q.bias"});  // all layers have it, or none
+    m.tensors.push_back({"blk.0.attn_q.bias", {32}, DType::F32, 0.5f});
     expect_finite(m);
     m.tensor("blk.1.attn_q.bias").shape = {31};
     expect_refusal(m, {"blk.1.attn_q.bias", "31"});
@@ -298,6 +303,97 @@ TEST(HostileModel, EveryFormatRuns) {
         SCOPED_TRACE(format.name);
         for (const std::uint32_t experts : {0u, 3u}) EXPECT_EQ(run(tiny_model(experts, format.dtype)).size(), 10u);
     }
+}
+
+// ---- every architecture of the reference models ------------------------------------------------------------------
+
+class EveryModel : public testing::TestWithParam<const char*> {
+protected:
+    // The message of the refusal of a changed file; empty where it is accepted.
+    static std::string refusal(const gguf::File& file, const Change& change) {
+        const std::vector<std::byte> bytes = changed(file, change);
+        try {
+            (void)Model::load(runtime(), gguf::File::parse(bytes, "changed.gguf"));
+        } catch (const Error& e) {
+            EXPECT_TRUE(e.code() == ErrorCode::bad_file || e.code() == ErrorCode::unsupported) << e.what();
+            return e.what();
+        }
+        return {};
+    }
+    // The file named NAME is refused, and the message says so.
+    static void expect_named(const std::string& message, const std::string& name, const char* what) {
+        EXPECT_NE(message.find("changed.gguf"), std::string::npos) << name << ' ' << what << ": " << message;
+        EXPECT_NE(message.find(name), std::string::npos) << what << ": " << message;
+        EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    }
+};
+
+TEST_P(EveryModel, TensorsAreNeededInTheirShape) {
+    TERN_REFERENCE(path, std::string("arch/") + GetParam() + ".gguf");
+    const auto file = gguf::File::open(path);
+    EXPECT_EQ(refusal(file, {}), "");
+    for (const gguf::Tensor& t : file.tensors()) {
+        const std::string name(t.name);
+        // Without one the embedding is the output, and the angles are not divided.
+        const bool optional = name == "output.weight" || name == "rope_freqs.weight";
+        const std::string without = refusal(file, {.drop_tensor = name});
+        // One matrix of queries, keys and values stands for three: without it, the first of these is missing.
+        const std::size_t fused = name.find("attn_qkv.weight");
+        const std::string named = fused == name.npos ? name : name.substr(0, fused) + "attn_q.";
+        if (optional)
+            EXPECT_EQ(without, "") << name;
+        else
+            expect_named(without, named, "missing");
+        // The number of rows of the embedding is the vocabulary's size, whatever it is.
+        if (name != "token_embd.weight" || file.find_tensor("output.weight")) {
+            const std::string misshapen = refusal(file, {.reshape = name});
+            EXPECT_NE(misshapen, "") << name;
+            if (name != "token_embd.weight") expect_named(misshapen, name, "misshapen");
+        }
+    }
+    expect_named(refusal(file, {.extra = "blk.0.unheard_of.weight"}), "blk.0.unheard_of.weight", "extra");
+}
+
+TEST_P(EveryModel, KeysHaveTheirTypes) {
+    TERN_REFERENCE(path, std::string("arch/") + GetParam() + ".gguf");
+    const auto file = gguf::File::open(path);
+    const std::string architecture(file.get("general.architecture").as_string());
+    std::size_t checked = 0;
+    for (const gguf::Value& v : file.metadata()) {
+        const std::string key(v.key());
+        if (!key.starts_with(architecture + ".")) continue;
+        // The tensors say how many words there are, and a model without dense layers has no use for their width.
+        if (key.ends_with(".vocab_size") || (key.ends_with(".feed_forward_length") && architecture != "llama" &&
+                                             file.find(architecture + ".expert_feed_forward_length") &&
+                                             !file.find(architecture + ".leading_dense_block_count")))
+            continue;
+        const bool text = v.type() == gguf::ValueType::string;
+        const auto other = [&](gguf::Writer& w) { text ? w.add_u32(key, 7) : w.add_string(key, "many"); };
+        const std::string message = refusal(file, {.drop_key = key, .add = other});
+        EXPECT_NE(message.find(key), std::string::npos) << key << ": '" << message << "'";
+        if (!text) {
+            const auto array = [&](gguf::Writer& w) { w.add_strings(key, std::vector<std::string>{"many"}); };
+            EXPECT_NE(refusal(file, {.drop_key = key, .add = array}), "") << key;
+        }
+        ++checked;
+    }
+    EXPECT_GT(checked, 6u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EveryModel,
+                         testing::Values("llama", "mixtral", "command-r", "deepseek2", "falcon", "gemma2", "gemma3", "gpt-oss",
+                                         "gpt2", "granite", "olmo2", "phi2", "phi3", "qwen2", "qwen3", "qwen3moe", "smollm3",
+                                         "starcoder2"),
+                         [](const auto& p) {
+                             std::string name = p.param;
+                             std::replace(name.begin(), name.end(), '-', '_');
+                             return name;
+                         });
+
+TEST(HostileModel, AnUnknownArchitectureIsRefusedWithTheListOfKnownOnes) {
+    TinyModel m = tiny_model();
+    m.set("general.architecture", M::text("perceptron"));
+    expect_refusal(m, {"perceptron", "llama", "qwen3moe", "gemma3", "gpt-oss", "deepseek2", "starcoder2"}, ErrorCode::unsupported);
 }
 
 }  // namespace
