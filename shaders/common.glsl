@@ -8,7 +8,7 @@
 layout(set = 0, binding = 0) readonly buffer BatchBuffer { uint batch[]; };
 
 // Words of the batch: how many tokens and outputs, then where the arrays begin.
-const uint kTokens = 0, kOutputs = 1, kTokenIds = 2, kPositions = 3, kTableStarts = 4, kOutputRows = 5, kBlocks = 6;
+const uint kTokens = 0, kOutputs = 1, kTokenIds = 2, kPositions = 3, kTableStarts = 4, kOutputRows = 5, kBlocks = 6, kEnds = 7;
 
 // Rows of a value: `domain` is kTokens or kOutputs.
 uint row_count(uint domain, uint per_row) { return batch[domain] * per_row; }

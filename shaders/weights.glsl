@@ -6,6 +6,7 @@
 // and, where a row may have any length, ANY_LENGTH and float element(uint base, uint i). `blocks` is the number of blocks
 // of a row. Loads cost more than arithmetic: four words that stand together are one load.
 #ifdef VARIANT_TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
 layout(set = 0, binding = 1) uniform utextureBuffer weight_texels;
 #else
 layout(set = 0, binding = 1) readonly buffer WeightBuffer { uint weights[]; };

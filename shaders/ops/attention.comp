@@ -14,14 +14,18 @@ layout(constant_id = 2) const uint HEADS = 1;
 layout(constant_id = 3) const uint V_WORDS = 1;   // of a lane
 layout(constant_id = 4) const uint LANES = 32;    // SUBGROUP · SPLITS
 layout(constant_id = 5) const uint TOKENS = 1;
+layout(constant_id = 6) const bool SLOPES = false;
+layout(constant_id = 7) const bool SINKS = false;
 layout(local_size_x_id = 4) in;
 layout(push_constant) uniform Push {
     uint heads, kv_heads, k_dim, v_dim, page_words, groups, group, window;
     float scale, softcap;
+    uint causal;
 };
 layout(set = 0, binding = 1) readonly buffer QBuffer { float q[]; };
 layout(set = 0, binding = 2) readonly buffer PageBuffer { uint pages[]; };
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
+layout(set = 0, binding = 4) readonly buffer HeadBuffer { float of_head[]; };  // ALiBi slopes, then sinks
 
 const uint QUERIES = HEADS * TOKENS;
 const uint POSITIONS = 64 / SUBGROUP;  // of a page, of a lane
@@ -33,14 +37,19 @@ void main() {
     uint first = batch_word(kBlocks, 2 * gl_WorkGroupID.x), count = batch_word(kBlocks, 2 * gl_WorkGroupID.x + 1);
     uint kv_head = gl_WorkGroupID.y, first_head = kv_head * (heads / kv_heads) + gl_WorkGroupID.z * HEADS;
     uint kw = kv_words(k_dim), vw = kv_words(v_dim);
-    uint q_base[QUERIES], hi[QUERIES], lo[QUERIES], out_base[QUERIES];
+    uint q_base[QUERIES], hi[QUERIES], lo[QUERIES], out_base[QUERIES], here_[QUERIES];
+    float slope[QUERIES];
     uint low = 0xffffffffu, high = 0, table_start = batch_word(kTableStarts, first);
     [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
         uint t = first + min(n / HEADS, count - 1), head = first_head + n % HEADS;
         q_base[n] = (t * heads + head) * k_dim;
         out_base[n] = (t * heads + head) * v_dim;
-        hi[n] = batch_word(kPositions, t) + 1;
-        lo[n] = window != 0 && hi[n] > window ? hi[n] - window : 0;
+        uint position = batch_word(kPositions, t), end = causal != 0 ? position + 1 : batch_word(kEnds, t);
+        uint behind = causal != 0 ? window - 1 : window / 2;
+        hi[n] = window != 0 && causal == 0 ? min(end, position + behind + 1) : end;
+        lo[n] = window != 0 && position > behind ? position - behind : 0;
+        here_[n] = position;
+        slope[n] = SLOPES ? of_head[first_head + n % HEADS] : 0.0;
         low = min(low, lo[n]);
         high = max(high, hi[n]);
     }
@@ -85,6 +94,7 @@ void main() {
             [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
                 uint position = block * 64 + p * SUBGROUP + lane, i = n * POSITIONS + p;
                 if (softcap > 0.0) s[i] = softcap * tanh(s[i] / softcap);
+                if (SLOPES) s[i] -= slope[n] * abs(float(position) - float(here_[n]));
                 if (position < lo[n] || position >= hi[n]) s[i] = kNothing;
                 here = max(here, s[i]);
             }
@@ -149,10 +159,16 @@ void main() {
     }
     [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
         if (n / HEADS >= count) continue;
+        float shrink = 1.0, below = sum[n];
+        if (SINKS) {
+            float sink = of_head[heads + first_head + n % HEADS], top = max(most[n], sink);
+            shrink = exp(most[n] - top);
+            below = fma(sum[n], shrink, exp(sink - top));
+        }
         [[unroll]] for (uint v = 0; v < V_WORDS; ++v)
             [[unroll]] for (uint i = 0; i < kInWord; ++i) {
                 uint d = (v * SUBGROUP + lane) * kInWord + i;
-                if (d < v_dim) y[out_base[n] + d] = o[(n * V_WORDS + v) * kInWord + i] / sum[n];
+                if (d < v_dim) y[out_base[n] + d] = o[(n * V_WORDS + v) * kInWord + i] * shrink / below;
             }
     }
 }

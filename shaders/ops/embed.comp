@@ -6,6 +6,7 @@ layout(local_size_x = 32) in;
 layout(push_constant) uniform Push {
     uint cols, blocks, row_words;
     uint first_row, slab_rows;  // rows of the table in this slab
+    uint lookup;                // graph::Lookup: the token, its position, row 0
 };
 #include "weights.glsl"
 layout(set = 0, binding = 2) writeonly buffer OutBuffer { float y[]; };
@@ -14,7 +15,7 @@ layout(set = 0, binding = 2) writeonly buffer OutBuffer { float y[]; };
 void main() {
     uint chunks = (cols + 31) / 32, i = flat_index(32), t = i / chunks, chunk = i % chunks;
     if (t >= batch[kTokens]) return;
-    uint row = batch_word(kTokenIds, t) - first_row;
+    uint row = (lookup == 0 ? batch_word(kTokenIds, t) : lookup == 1 ? batch_word(kPositions, t) : 0) - first_row;
     if ( row >= slab_rows || chunk * 32 >= cols) return;
     uint base = row_base(row, row_words);
     if ((chunk + 1) * 32 <= cols) {

@@ -10,9 +10,10 @@ layout(constant_id = 0) const uint TOKENS = 1;
 layout(constant_id = 1) const uint ROWS = 1;
 layout(constant_id = 2) const uint SLICES = 1;
 layout(constant_id = 3) const uint SUBGROUP = 32;
-layout(constant_id = 4) const bool EXPERTS = false;
+layout(constant_id = 4) const uint KIND = 0;  // 1: rows grouped by expert; 2: a slab for each part of a row
 layout(constant_id = 5) const bool BIAS = false;
 layout(local_size_x = 32, local_size_y_id = 2) in;
+const bool EXPERTS = KIND == 1, HEADS = KIND == 2;
 
 layout(push_constant) uniform Push {
     uint cols, blocks, row_words;
@@ -20,7 +21,7 @@ layout(push_constant) uniform Push {
     uint first_row;   // of the slab, in the output
     uint rows;        // of the output (of one expert)
     uint domain, per_row;
-    uint first_expert, begins;  // EXPERTS: of the slab; where the routing has its first slots
+    uint first_expert, begins;  // of the slab; where the routing has its first slots, or the number of parts
 };
 #include "weights.glsl"
 #ifdef VARIANT_TEXELS
@@ -48,14 +49,16 @@ void main() {
         expert = first_expert + gl_WorkGroupID.z;
         begin = routing[begins + expert];
         count = routing[begins + expert + 1] - begin;
-        expert_groups = gl_WorkGroupID.z * groups;
     } else {
         count = row_count(domain, per_row);
+        expert = first_expert + gl_WorkGroupID.z;
     }
+    if (KIND != 0) expert_groups = gl_WorkGroupID.z * groups;
     uint first = gl_WorkGroupID.y * TOKENS;
     if (first >= count) return;
     uint x_row[TOKENS];
-    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_row[t] = (begin + min(first + t, count - 1)) * cols;
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_row[t] = HEADS ? ((first + min(t, count - 1 - first)) * begins + expert) * cols
+                                                              : (begin + min(first + t, count - 1)) * cols;
     uint base[ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; ++r)
         base[r] = row_base((expert_groups + min(gl_WorkGroupID.x * ROWS + r, groups - 1)) * 32 + lane, row_words);
@@ -110,7 +113,8 @@ void main() {
         uint group = gl_WorkGroupID.x * ROWS + r, row = first_row + group * 32 + lane;
         if (group >= groups || row >= rows) continue;
         float b = BIAS ? bias[(EXPERTS ? expert * rows : 0) + row] : 0.0;
+        uint stride = HEADS ? rows * begins : rows, column = HEADS ? expert * rows + row : row;
         [[unroll]] for (uint t = 0; t < TOKENS; ++t)
-            if (first + t < count) y[(begin + first + t) * rows + row] = BIAS ? sum[r * TOKENS + t] + b : sum[r * TOKENS + t];
+            if (first + t < count) y[(begin + first + t) * stride + column] = BIAS ? sum[r * TOKENS + t] + b : sum[r * TOKENS + t];
     }
 }

@@ -21,6 +21,7 @@
 #include "graph/graph.h"
 #include "kernels/registry.h"
 #include "tests/support/sanitizer.h"
+#include "tests/support/vulkan.h"
 
 namespace tern::test {
 
@@ -58,11 +59,6 @@ struct BackendSetup {
     unsigned threads = 1;
     std::string device = {};
 };
-
-inline std::string vulkan_device() {
-    const char* name = std::getenv("TERN_TEST_VULKAN_DEVICE");
-    return name ? name : "llvmpipe";
-}
 
 // Devices are slow to open, so each setup's backend lives as long as the tests.
 inline backend::Backend& make_backend_of(const BackendSetup& setup) {

@@ -41,7 +41,7 @@ std::uint64_t table_words(const graph::Graph& graph, const Limits& limits) {
 }
 
 std::uint64_t batch_bytes(const graph::Graph& graph, const Limits& limits) {
-    return 4 * (kHeaderWords + 5ull * limits.max_tokens + limits.max_outputs + table_words(graph, limits));
+    return 4 * (kHeaderWords + 6ull * limits.max_tokens + limits.max_outputs + table_words(graph, limits));
 }
 
 std::uint64_t angle_bytes(const graph::Graph& graph, const Limits& limits) {
@@ -278,6 +278,7 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
         switch (op.kind) {
             case OpKind::embed:
             case OpKind::linear:
+            case OpKind::linear_heads:
             case OpKind::linear_experts:
                 if (device_row_words(op.weight.dtype, op.weight.cols) == 0)
                     throw Error(ErrorCode::unsupported,
@@ -285,6 +286,15 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
                                             "kernels for it", info(op.weight.dtype).name, op.weight.name));
                 weights_[&op] = store.get(op.weight);
                 break;
+            case OpKind::attention: {
+                if (!op.weight && op.slopes.empty()) break;
+                std::vector<float> of_heads(op.slopes);
+                of_heads.resize(op.attention.q);
+                if (op.weight) of_heads.insert(of_heads.end(), op.weight.f32(), op.weight.f32() + op.attention.q);
+                Buffer& buffer = vectors_[&op] = device_->allocate(of_heads.size() * 4, Memory::device, "attention");
+                device_->upload(buffer, 0, std::as_bytes(std::span(of_heads)));
+                break;
+            }
             default:
                 if (op.weight) vectors_[&op] = raw(op.weight);
         }
@@ -396,6 +406,7 @@ std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const 
     std::uint32_t* starts = list(4, n);
     std::uint32_t* rows = list(5, words[1]);
     std::uint32_t* blocks = list(6, 2 * n);
+    std::uint32_t* ends = list(7, n);
     for (std::uint32_t i = 0; i < n; ++i) ids[i] = static_cast<std::uint32_t>(batch.tokens[i]);
     std::copy(batch.outputs.begin(), batch.outputs.end(), rows);
     std::uint32_t block_count = 0;
@@ -408,6 +419,7 @@ std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const 
         for (std::uint32_t i = 0; i < s.count; ++i) {
             positions[s.first + i] = s.position + i;
             starts[s.first + i] = at;
+            ends[s.first + i] = s.position + s.count;
         }
         at += used;
         const std::uint32_t step = pieces ? kBlockTokens : 1;
@@ -422,7 +434,7 @@ std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const 
         const std::size_t half = rope.inv_freq.size();
         float* cos = reinterpret_cast<float*>(angles_.host()) + angle_offset_[r];
         for (std::uint32_t i = 0; i < n; ++i, cos += 2 * half)
-            kernels::rope_table(rope.inv_freq.data(), half, positions[i], rope.factor, cos, cos + half);
+            kernels::rope_table(rope.frequencies(limits_.max_context).data(), half, positions[i], rope.factor, cos, cos + half);
     }
     return block_count;
 }
@@ -449,10 +461,10 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
     for (const Op& op : graph_.ops()) {
         const ValueInfo& out = graph_.info(op.out);
         const std::uint32_t cols = u32(out.cols);
-        const auto elementwise = [&](std::uint32_t which, Value b, float factor) {
+        const auto elementwise = [&](std::uint32_t which, Value b, float factor, std::uint32_t kind = 0) {
             builder().reads(value(op.in[0])).reads(value(b)).writes(value(op.out))
                 .push(cols, domain(out), out.per_row, factor)
-                .run("elementwise", {which}, flat(out, cols, 64));
+                .run("elementwise", {which, kind}, flat(out, cols, 64));
         };
         switch (op.kind) {
             case OpKind::embed: {
@@ -460,20 +472,45 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 for (const DeviceWeight::Slab& slab : weights_.at(&op)->slabs())
                     builder().reads(slab.buffer.range()).writes(value(op.out))
                         .push(cols, blocks, u32(device_row_words(op.weight.dtype, op.weight.cols)), u32(slab.first_row),
-                              u32(slab.rows))
+                              u32(slab.rows), static_cast<std::uint32_t>(op.lookup))
                         .run(fmt::format("embed/{}", info(op.weight.dtype).name), {}, flat(out, ceil_div(cols, 32u), 32));
                 break;
             }
             case OpKind::rms_norm:
+            case OpKind::layer_norm: {
+                const bool own = op.weight && op.weight.cols == out.cols;
                 builder().reads(value(op.in[0])).reads(op.weight ? vectors_.at(&op).range() : batch_.range())
-                    .writes(value(op.out)).push(cols, domain(out), out.per_row, op.factor)
-                    .run("rms_norm", {wide, op.weight ? 1u : 0u},
-                         [=](const Counts& c) -> Groups { return {rows_of(out, c), 1, 1}; });
+                    .reads(op.bias ? biases_.at(&op).range() : batch_.range()).writes(value(op.out))
+                    .push(cols / op.groups, domain(out), out.per_row, op.groups, op.factor)
+                    .run("norm",
+                         {wide, op.kind == OpKind::layer_norm ? 1u : 0u, op.weight ? 1u : 0u, op.bias ? 1u : 0u, own ? 1u : 0u},
+                         [=, groups = op.groups](const Counts& c) -> Groups { return {rows_of(out, c) * groups, 1, 1}; });
                 break;
+            }
             case OpKind::add: elementwise(0, op.in[1], 0); break;
-            case OpKind::mul: elementwise(1, op.in[1], 0); break;
+            case OpKind::mul: elementwise(graph_.info(op.in[1]).cols == cols ? 1 : 3, op.in[1], 0); break;
             case OpKind::scale: elementwise(2, op.in[0], op.factor); break;
-            case OpKind::silu_mul: elementwise(3, op.in[1], 0); break;
+            case OpKind::softcap: elementwise(4, op.in[0], op.softcap); break;
+            case OpKind::activate: elementwise(5, op.in[0], 0, static_cast<std::uint32_t>(op.activation)); break;
+            case OpKind::gated: elementwise(6, op.in[1], 0, static_cast<std::uint32_t>(op.activation)); break;
+            case OpKind::slice: {
+                const std::uint32_t n = cols / op.groups, from = u32(graph_.info(op.in[0]).cols / op.groups);
+                builder().reads(value(op.in[0])).writes(value(op.out))
+                    .push(n, domain(out), out.per_row, op.groups, from, op.first, n, 0u)
+                    .run("slice", {}, flat(out, cols, 64));
+                break;
+            }
+            case OpKind::concat: {
+                std::uint32_t at = 0;
+                for (const Value part : {op.in[0], op.in[1]}) {
+                    const std::uint32_t all = u32(graph_.info(part).cols), n = all / op.groups;
+                    builder().reads(value(part)).writes(value(op.out))
+                        .push(n, domain(out), out.per_row, op.groups, n, 0u, cols / op.groups, at)
+                        .run("slice", {}, flat(out, all, 64));
+                    at += n;
+                }
+                break;
+            }
             case OpKind::rope: {
                 const graph::Rope& rope = graph_.ropes()[op.rope];
                 builder().reads(value(op.in[0])).reads(angles_.range()).writes(value(op.out))
@@ -495,11 +532,12 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const std::uint32_t heads = divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
                 const std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
                 builder().reads(value(op.in[0])).reads(kv.range(op.layer)).writes(value(op.out))
+                    .reads(vectors_.contains(&op) ? vectors_.at(&op).range() : batch_.range())
                     .push(h.q, h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group, op.visibility.window,
-                          op.factor, op.softcap)
+                          op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
                     .run(fmt::format("attention/{}", type),
                          {device.subgroup, splits, heads, ceil_div(v_words, device.subgroup), device.subgroup * splits,
-                          tokens},
+                          tokens, op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
                          [=](const Counts& c) -> Groups { return {c.blocks, h.kv, in_group / heads}; });
                 break;
             }
@@ -511,8 +549,10 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const ValueInfo& in = graph_.info(op.in[0]);
                 const std::uint32_t slots = max_rows(in) * op.used;
                 builder().reads(value(op.in[0])).changes(value(op.out))
-                    .push(op.experts, op.used, domain(in), in.per_row, op.normalise ? 1u : 0u, slots)
-                    .run("route", {}, flat(in, 1, 32));
+                    .reads(op.bias ? biases_.at(&op).range() : batch_.range())
+                    .push(op.experts, op.used, domain(in), in.per_row, op.normalise ? 1u : 0u, slots, op.groups,
+                          op.groups_used, op.factor)
+                    .run("route", {static_cast<std::uint32_t>(op.score), op.bias ? 1u : 0u}, flat(in, 1, 32));
                 builder().changes(value(op.out)).push(op.experts, op.used, domain(in), in.per_row, slots)
                     .run("group_experts", {}, [](const Counts&) -> Groups { return {1, 1, 1}; });
                 break;
@@ -532,13 +572,15 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 break;
             }
             case OpKind::linear:
+            case OpKind::linear_heads:
             case OpKind::linear_experts: {
+                const bool heads = op.kind == OpKind::linear_heads;
                 const bool experts = op.kind == OpKind::linear_experts;
                 const ValueInfo& in = graph_.info(op.in[0]);
                 const DeviceWeight& weight = *weights_.at(&op);
                 const std::uint32_t used = experts ? producer(op.in[1]).used : 1,
                                     n_experts = experts ? producer(op.in[1]).experts : 1;
-                const std::uint32_t begins = experts ? 4 * max_rows(in) : 0;
+                const std::uint32_t begins = experts ? 4 * max_rows(in) : u32(op.weight.slabs);
                 std::uint32_t tokens = in.domain == Domain::tokens ? shape.tokens : shape.outputs;
                 if (tokens == 0) tokens = 1;
                 if (experts) tokens = tokens < 8 ? 1 : token_class(std::max(1u, max_rows(in) / n_experts));
@@ -547,7 +589,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 // A software driver gathers texels with vector instructions, but loads from storage buffers lane by lane.
                 const bool texels = device.software && op.weight.cols % 4 == 0;
                 for (const DeviceWeight::Slab& slab : weight.slabs()) {
-                    const std::uint64_t each = experts ? weight.padded_rows() : slab.rows;
+                    const std::uint64_t each = experts || heads ? weight.padded_rows() : slab.rows;
                     const std::uint32_t slab_experts = u32(slab.rows / each), groups = u32(each / kGroupRows);
                     Recorder::Builder b = builder();
                     if (texels)
@@ -560,10 +602,10 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                         .reads(experts ? value(op.in[1]) : batch_.range())
                         .push(u32(op.weight.cols), u32(op.weight.cols / info(op.weight.dtype).block),
                               u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
-                              experts ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in), in.per_row,
-                              experts ? u32(slab.first_row / each) : 0u, begins)
+                              experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in), in.per_row,
+                              experts || heads ? u32(slab.first_row / each) : 0u, begins)
                         .run(fmt::format("matmul/{}/{}", texels ? "TEXELS" : "BUFFERS", info(op.weight.dtype).name),
-                             {tokens, rows, slices, device.subgroup, experts ? 1u : 0u, op.bias ? 1u : 0u},
+                             {tokens, rows, slices, device.subgroup, experts ? 1u : heads ? 2u : 0u, op.bias ? 1u : 0u},
                              [=](const Counts& c) -> Groups {
                                  return {ceil_div(groups, rows), ceil_div(rows_of(in, c) / used, tokens), slab_experts};
                              });

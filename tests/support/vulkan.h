@@ -1,0 +1,31 @@
+// The Vulkan device that tests use: Mesa's lavapipe, or what TERN_TEST_VULKAN_DEVICE names.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+#include <tern/error.h>
+#include <tern/runtime.h>
+
+namespace tern::test {
+
+inline std::string vulkan_device() {
+    const char* name = std::getenv("TERN_TEST_VULKAN_DEVICE");
+    return name ? name : "llvmpipe";
+}
+
+// Empty where tests can run on it, else why not.
+inline const std::string& no_vulkan() {
+    static const std::string why = []() -> std::string {
+        if (!TERN_TESTS_VULKAN) return "this build has no backend vulkan";
+        try {
+            Runtime({.backend = "vulkan", .device = vulkan_device()});
+            return {};
+        } catch (const Error& e) {
+            return e.what();
+        }
+    }();
+    return why;
+}
+
+}  // namespace tern::test
