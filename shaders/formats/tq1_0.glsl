@@ -8,7 +8,7 @@ uint digits(uint q, uint power) {
 }
 void decode32(uint base, uint chunk, out float w[32]) {
     uint block = chunk / 8u, j = chunk & 7u, lasts = part_words(blocks, 48u);
-    float d = half_of(base, lasts + blocks, block);
+    float d = half_of(base, lasts + part_words(blocks, 4u), block);
     uint first = block * 12u + (j < 5u ? 0u : 8u), second = block * 12u + (j < 5u ? 4u : 8u);
     uint p = j == 0u || j == 5u ? 1u : j == 1u ? 3u : j == 2u || j == 6u ? 9u : j == 3u ? 27u : 81u;
     uint p2 = j < 5u ? p : 3u * p, power = 1u;
