@@ -1,6 +1,6 @@
 // The codebooks of the IQ formats. A weight's buffer ends with that of its format (src/backend/vulkan/weights.h), of
 // `entries` words.
-uint codebook(uint entries, uint i) { return weights[uint(weights.length()) - entries + i]; }
+uint codebook(uint entries, uint i) { return last_word(entries, i); }
 
 // Bytes of 1 … 127, negated where bits 0 … 3 of `signs` are set.
 uint negated(uint q, uint signs) {
