@@ -1,13 +1,6 @@
 // The codebooks of the IQ formats. A weight's buffer ends with that of its format (src/backend/vulkan/weights.h), of
 // `entries` words.
-uint codebook(uint entries, uint i) {
-#ifdef VARIANT_TEXELS
-    uint at = uint(textureSize(weight_texels)) * 4u - entries + i;
-    return texelFetch(weight_texels, int(at / 4u))[at % 4u];
-#else
-    return weights[uint(weights.length()) - entries + i];
-#endif
-}
+uint codebook(uint entries, uint i) { return last_word(entries, i); }
 
 // Bytes of 1 … 127, negated where bits 0 … 3 of `signs` are set.
 uint negated(uint q, uint signs) {

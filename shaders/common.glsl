@@ -4,6 +4,7 @@
 #extension GL_KHR_shader_subgroup_ballot : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #extension GL_EXT_control_flow_attributes : require
+#extension GL_EXT_samplerless_texture_functions : require
 
 layout(set = 0, binding = 0) readonly buffer BatchBuffer { uint batch[]; };
 

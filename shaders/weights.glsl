@@ -10,18 +10,28 @@
 layout(set = 0, binding = 1) uniform utextureBuffer weight_texels;
 #else
 layout(set = 0, binding = 1) readonly buffer WeightBuffer { uint weights[]; };
+layout(set = 0, binding = 1) readonly buffer WeightPairs { uvec2 pairs[]; };
 layout(set = 0, binding = 1) readonly buffer WeightQuads { uvec4 quads[]; };
 #endif
 
 // Where word 0 of a row is.
 uint row_base(uint row, uint row_words) { return row / 32u * row_words * 32u + row % 32u * 4u; }
-// Word i of a row; words 4q … 4q + 3.
+// Word i of a row; words 2p and 2p + 1; words 4q … 4q + 3. The last words of the buffer: word i of `count`.
 #ifdef VARIANT_TEXELS
 uvec4 quad(uint base, uint q) { return texelFetch(weight_texels, int(base / 4u + q * 32u)); }
+uvec2 pair(uint base, uint p) {
+    uvec4 four = quad(base, p / 2u);
+    return (p & 1u) == 0u ? four.xy : four.zw;
+}
 uint word(uint base, uint i) { return quad(base, i / 4u)[i % 4u]; }
+uint last_word(uint count, uint i) {
+    return texelFetch(weight_texels, textureSize(weight_texels) - int(count / 4u - i / 4u))[i % 4u];
+}
 #else
 uvec4 quad(uint base, uint q) { return quads[base / 4u + q * 32u]; }
+uvec2 pair(uint base, uint p) { return pairs[base / 2u + p / 2u * 64u + p % 2u]; }
 uint word(uint base, uint i) { return weights[base + i / 4u * 128u + i % 4u]; }
+uint last_word(uint count, uint i) { return weights[uint(weights.length()) - count + i]; }
 #endif
 
 // Words that a part of `bytes` bytes a block takes in a row: a multiple of four.

@@ -5,7 +5,7 @@
 void decode32(uint base, uint chunk, out float w[32]) {
     uint lows = part_words(blocks, 2u);
     uint low = word(base, lows + chunk);
-    uint high = word(base, lows + part_words(blocks, 32u) + chunk / 2u) >> (16u * (chunk & 1u));
+    uint high = word(base, lows + blocks * 8u + chunk / 2u) >> (16u * (chunk & 1u));
     float scale = half_of(base, 0u, chunk / 8u) * 0.125 * float(2u * (high >> 12 & 7u) + 1u);
     // scale * (8 * (digit - 1) + shift)
     float each = 8.0 * scale, zero = scale * ((high & 0x8000u) != 0u ? -9.0 : -7.0);

@@ -3,8 +3,8 @@
 // elements.
 #include "codebook.glsl"
 void decode32(uint base, uint chunk, out float w[32]) {
-    uint lows = part_words(blocks, 2u), highs = lows + 2u * part_words(blocks, 32u);
-    uint low = word(base, lows + chunk), signs = word(base, lows + part_words(blocks, 32u) + chunk);
+    uint lows = part_words(blocks, 2u), highs = lows + blocks * 16u;
+    uint low = word(base, lows + chunk), signs = word(base, lows + blocks * 8u + chunk);
     uint high = byte_of(base, highs, chunk), s = byte_of(base, highs + part_words(blocks, 8u), chunk);
     float d = half_of(base, 0u, chunk / 8u) * 0.125;
     vec2 scale = d * vec2(2u * (s & 15u) + 1u, 2u * (s >> 4) + 1u);

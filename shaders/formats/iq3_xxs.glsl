@@ -2,9 +2,9 @@
 // A byte of index for 4 elements; a word for 32: four times seven signs, and the scale on top.
 #include "codebook.glsl"
 void decode32(uint base, uint chunk, out float w[32]) {
-    uint at = part_words(blocks, 2u) + chunk * 2u;
-    uvec2 indices = uvec2(word(base, at), word(base, at + 1u));
-    uint seven = word(base, part_words(blocks, 2u) + part_words(blocks, 64u) + chunk);
+    uint lows = part_words(blocks, 2u);
+    uvec2 indices = pair(base, lows / 2u + chunk);
+    uint seven = word(base, lows + blocks * 16u + chunk);
     float scale = half_of(base, 0u, chunk / 8u) * 0.25 * float(2u * (seven >> 28) + 1u);
     [[unroll]] for (uint g = 0; g < 8; ++g) {
         uint entry = codebook(256u, indices[g / 4] >> (8 * (g & 3)) & 255u);

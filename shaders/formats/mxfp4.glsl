@@ -9,11 +9,11 @@ uint e2m1(uint code) {
     return 0x0c0c0c0cu + twice - ((twice & negative) << 1);
 }
 void decode32(uint base, uint chunk, out float w[32]) {
-    uint quants = part_words(blocks, 1u) + chunk * 4u;
+    uvec4 four = quad(base, part_words(blocks, 1u) / 4u + chunk);
     uint e = byte_of(base, 0u, chunk);  // half of 2^(e - 127)
     float d = uintBitsToFloat(e == 255u ? 0x7fc00000u : e < 2u ? 0x00200000u << e : (e - 1u) << 23);
     [[unroll]] for (uint j = 0; j < 4; ++j) {
-        uint q = word(base, quants + j), low = e2m1(q), high = e2m1(q >> 4);
+        uint q = four[j], low = e2m1(q), high = e2m1(q >> 4);
         [[unroll]] for (uint i = 0; i < 4; ++i) {
             w[4 * j + i] = d * float(int(low >> (8 * i) & 255u) - 12);
             w[4 * j + i + 16] = d * float(int(high >> (8 * i) & 255u) - 12);

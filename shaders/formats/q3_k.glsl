@@ -4,8 +4,7 @@
 // high bits of scale g in byte 8 + g % 4.
 void decode32(uint base, uint chunk, out float w[32]) {
     uint block = chunk / 8u, j = chunk & 7u;
-    uint highs = block * 8u, lows = part_words(blocks, 32u) + block * 16u + (j / 4u) * 8u;
-    uint scales = part_words(blocks, 32u) + part_words(blocks, 64u);
+    uint highs = block * 2u, lows = blocks * 2u + block * 4u + j / 4u * 2u, scales = blocks * 24u;
     float d = half_of(base, scales + part_words(blocks, 12u), block);
     uint at = 16u * (j & 1u);
     uint low = word(base, scales + block * 3u + (j & 3u) / 2u) >> (at + 4u * (j / 4u));
@@ -13,8 +12,9 @@ void decode32(uint base, uint chunk, out float w[32]) {
     float s0 = d * float(int((low & 15u) | (high & 3u) << 4) - 32);
     float s1 = d * float(int((low >> 8 & 15u) | (high >> 8 & 3u) << 4) - 32);
     uint shift = 2u * (j & 3u);
+    uvec4 high4[2] = {quad(base, highs), quad(base, highs + 1u)}, low4[2] = {quad(base, lows), quad(base, lows + 1u)};
     [[unroll]] for (uint n = 0; n < 8; ++n) {
-        uint q = (word(base, lows + n) >> shift & 0x03030303u) | (word(base, highs + n) >> j & 0x01010101u) << 2;
+        uint q = (low4[n / 4][n & 3] >> shift & 0x03030303u) | (high4[n / 4][n & 3] >> j & 0x01010101u) << 2;
         [[unroll]] for (uint i = 0; i < 4; ++i)
             w[4 * n + i] = (n < 4 ? s0 : s1) * float(int(q >> (8 * i) & 255u) - 4);
     }

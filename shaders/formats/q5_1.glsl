@@ -1,10 +1,10 @@
-// parts: 24
-// Words of a block: d and m; the fifth bits; 16 bytes of quants as in Q4_0.
+// parts: 4 4 16
 void decode32(uint base, uint chunk, out float w[32]) {
-    vec2 d = unpackHalf2x16(word(base, chunk * 6u));
-    uint high = word(base, chunk * 6u + 1u);
+    vec2 d = unpackHalf2x16(word(base, chunk));
+    uint high = word(base, part_words(blocks, 4u) + chunk);
+    uvec4 four = quad(base, part_words(blocks, 4u) / 2u + chunk);
     [[unroll]] for (uint j = 0; j < 4; ++j) {
-        uint q = word(base, chunk * 6u + 2u + j);
+        uint q = four[j];
         uint low = (q & 0x0f0f0f0fu) | bits_to_bytes(high >> (4 * j)) << 4;
         uint top = (q >> 4 & 0x0f0f0f0fu) | bits_to_bytes(high >> (4 * j + 16)) << 4;
         [[unroll]] for (uint i = 0; i < 4; ++i) {

@@ -3,14 +3,16 @@
 // the lowest bits; 128 bytes of quants as in Q4_K.
 #include "k_scales.glsl"
 void decode32(uint base, uint chunk, out float w[32]) {
-    uint block = base + (chunk / 8u) * 44u * 32u, j = chunk & 7u;
-    vec2 d = unpackHalf2x16(word(block, 0u));
-    uvec2 sm = scale_and_min(j, word(block, 1u), word(block, 2u), word(block, 3u));
+    uint block = (chunk / 8u) * 11u, j = chunk & 7u;  // in fours of words
+    uvec4 head = quad(base, block);
+    vec2 d = unpackHalf2x16(head.x);
+    uvec2 sm = scale_and_min(j, head.y, head.z, head.w);
     float scale = d.x * float(sm.x), low = d.y * float(sm.y);
-    uint shift = (j & 1u) * 4u;
+    uint lows = block + 3u + j / 2u * 2u, shift = (j & 1u) * 4u;
+    uvec4 high4[2] = {quad(base, block + 1u), quad(base, block + 2u)};
+    uvec4 low4[2] = {quad(base, lows), quad(base, lows + 1u)};
     [[unroll]] for (uint n = 0; n < 8; ++n) {
-        uint q = (word(block, 12u + (j / 2u) * 8u + n) >> shift & 0x0f0f0f0fu) |
-                 (word(block, 4u + n) >> j & 0x01010101u) << 4;
+        uint q = (low4[n / 4][n & 3] >> shift & 0x0f0f0f0fu) | (high4[n / 4][n & 3] >> j & 0x01010101u) << 4;
         [[unroll]] for (uint i = 0; i < 4; ++i) w[4 * n + i] = scale * float(q >> (8 * i) & 255u) - low;
     }
 }

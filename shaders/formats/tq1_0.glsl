@@ -7,15 +7,16 @@ uint digits(uint q, uint power) {
     return (even * 3u >> 8 & 0x00030003u) | (odd * 3u & 0x03000300u);
 }
 void decode32(uint base, uint chunk, out float w[32]) {
-    uint block = chunk / 8u, j = chunk & 7u, lasts = part_words(blocks, 48u);
+    uint block = chunk / 8u, j = chunk & 7u, lasts = blocks * 12u;
     float d = half_of(base, lasts + part_words(blocks, 4u), block);
-    uint first = block * 12u + (j < 5u ? 0u : 8u), second = block * 12u + (j < 5u ? 4u : 8u);
+    uint first = block * 3u + (j < 5u ? 0u : 2u);
+    uvec4 four = quad(base, first), next = four;
+    if (j < 5u) next = quad(base, first + 1u);
+    if (j == 7u) next = uvec4(word(base, lasts + block));
     uint p = j == 0u || j == 5u ? 1u : j == 1u ? 3u : j == 2u || j == 6u ? 9u : j == 3u ? 27u : 81u;
     uint p2 = j < 5u ? p : 3u * p, power = 1u;
     [[unroll]] for (uint n = 0; n < 8; ++n) {
-        bool last = n >= 4 && j == 7u;
-        uint q = word(base, last ? lasts + block : (n < 4 ? first : second) + (n & 3));
-        uint digit = digits(q, last ? power : n < 4 ? p : p2);
+        uint digit = n < 4 ? digits(four[n & 3], p) : digits(next[n & 3], j == 7u ? power : p2);
         if (n >= 4) power *= 3u;
         [[unroll]] for (uint i = 0; i < 4; ++i) w[4 * n + i] = d * float(int(digit >> (8 * i) & 3u) - 1);
     }

@@ -15,7 +15,7 @@ namespace {
 TEST(VulkanFormats, EveryFormatHasAShader) {
     for (const DTypeInfo& format : all_dtypes()) {
         const std::string name(format.name);
-        for (const char* op : {"matmul/", "embed/"})
+        for (const char* op : {"matmul/BUFFERS/", "matmul/TEXELS/", "embed/"})
             EXPECT_TRUE(find_shader(op + name)) << op << name << ": there is no shaders/formats/" << name << ".glsl (lower case)";
         for (const FormatParts& f : all_format_parts())
             if (f.name == name) {
@@ -27,7 +27,7 @@ TEST(VulkanFormats, EveryFormatHasAShader) {
 
 TEST(VulkanFormats, EveryShaderIsOfAFormat) {
     EXPECT_EQ(all_format_parts().size(), all_dtypes().size());
-    EXPECT_FALSE(find_shader("matmul/NONE"));
+    EXPECT_FALSE(find_shader("embed/NONE"));
 }
 
 }  // namespace
