@@ -12,8 +12,8 @@ namespace {
 
 class VulkanBackend final : public Backend {
 public:
-    explicit VulkanBackend(const BackendOptions& options)
-        : device_(Device::open({options.device, options.cache_folder, options.log})), weights_(device_) {}
+    explicit VulkanBackend(std::shared_ptr<Device> device)
+        : device_(std::move(device)), weights_(device_), paths_(device_, weights_) {}
 
     std::string name() const override { return "vulkan"; }
     std::string isa() const override { return "spirv"; }
@@ -24,7 +24,7 @@ public:
     }
     unsigned threads() const noexcept override { return 1; }
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
-        return std::make_unique<VulkanProgram>(graph, limits, device_, weights_);
+        return std::make_unique<VulkanProgram>(graph, limits, device_, weights_, paths_);
     }
     std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) override {
         return std::make_unique<VulkanKv>(device_, graph, type, pages);
@@ -36,6 +36,7 @@ public:
 private:
     const std::shared_ptr<Device> device_;
     WeightStore weights_;
+    ProductPaths paths_;
 };
 
 }  // namespace
@@ -59,11 +60,15 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
     return list;
 }
 
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device) {
+    return std::make_unique<VulkanBackend>(std::move(device));
+}
+
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options) {
     if (!options.isa.empty() && options.isa != "spirv")
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("backend 'vulkan' has no instruction set '{}'", options.isa));
-    return std::make_unique<VulkanBackend>(options);
+    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}));
 }
 
 }  // namespace tern::backend::vulkan

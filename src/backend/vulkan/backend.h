@@ -12,6 +12,9 @@ namespace tern::backend::vulkan {
 // Error(not_found) where there is no device, Error(unsupported) where this build has no such backend.
 #ifdef TERN_HAVE_VULKAN
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options);
+// On a device that is open.
+class Device;
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device);
 std::vector<tern::DeviceInfo> vulkan_devices();
 #else
 inline std::vector<tern::DeviceInfo> vulkan_devices() {

@@ -106,6 +106,7 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
     info.software = p.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     info.max_allocation = limits.maxMemoryAllocationSize;
     info.max_binding = p.limits.maxStorageBufferRange;
+    info.max_texels = p.limits.maxTexelBufferElements;
     info.subgroup = subgroup.subgroupSize;
     info.shared_bytes = p.limits.maxComputeSharedMemorySize;
     info.max_invocations = std::min(p.limits.maxComputeWorkGroupInvocations, p.limits.maxComputeWorkGroupSize[0]);
@@ -519,7 +520,8 @@ const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_
     module_info.codeSize = source->code.size_bytes();
     module_info.pCode = source->code.data();
     VkShaderModule module = VK_NULL_HANDLE;
-    VkResult result = api_.CreateShaderModule(device_, &module_info, nullptr, &module);
+    VkResult result = refuse_shaders_ ? VK_ERROR_UNKNOWN
+                                      : api_.CreateShaderModule(device_, &module_info, nullptr, &module);
     Pipeline p{VK_NULL_HANDLE, layout, set_layout, bindings};
     if (result == VK_SUCCESS) {
         std::vector<VkSpecializationMapEntry> entries;

@@ -25,6 +25,7 @@ struct DeviceInfo {
     std::uint64_t memory = 0;          // bytes of the largest device-local heap
     std::uint64_t max_allocation = 0;  // bytes of one allocation
     std::uint64_t max_binding = 0;     // bytes that a shader sees of one buffer
+    std::uint64_t max_texels = 0;      // of a texel buffer
     std::uint32_t subgroup = 0;        // lanes
     std::uint32_t shared_bytes = 0;    // memory of a workgroup
     std::uint32_t max_invocations = 0;
@@ -137,6 +138,8 @@ public:
     }
     // For tests: the next submissions fail with this result.
     void inject(VkResult result) noexcept { injected_ = result; }
+    // For tests: no shader is compiled any more.
+    void refuse_shaders(bool refuse) noexcept { refuse_shaders_ = refuse; }
     // For tests: allocations beyond this many bytes fail.
     void limit_memory(std::uint64_t bytes) noexcept { memory_limit_ = bytes; }
     // Never used twice on a device.
@@ -173,6 +176,7 @@ private:
     std::map<std::string, Pipeline> pipelines_;
     Buffer staging_;
     VkResult injected_ = VK_SUCCESS;
+    bool refuse_shaders_ = false;
     std::uint64_t serial_ = 0;
 };
 

@@ -263,7 +263,7 @@ void VulkanProgram::Recorder::finish() {
 // ---- the program -------------------------------------------------------------------------------------------------
 
 VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
-                             WeightStore& store)
+                             WeightStore& store, ProductPaths& paths, std::optional<ProductPath> path)
     : graph_(graph), limits_(limits), device_(std::move(device)), plan_(plan_values(graph, limits)) {
     const std::lock_guard lock(device_->mutex());
     producer_.assign(graph_.values().size(), nullptr);
@@ -284,6 +284,7 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
                     throw Error(ErrorCode::unsupported,
                                 fmt::format("backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has "
                                             "kernels for it", info(op.weight.dtype).name, op.weight.name));
+                if (op.kind != OpKind::embed) paths_[op.weight.dtype] = path ? *path : paths.of(op.weight.dtype);
                 weights_[&op] = store.get(op.weight);
                 break;
             case OpKind::attention: {
@@ -586,8 +587,11 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 if (experts) tokens = tokens < 8 ? 1 : token_class(std::max(1u, max_rows(in) / n_experts));
                 const std::uint32_t rows = device.software ? 4 : 1;
                 const std::uint32_t slices = device.software ? 1 : 8;
-                // A software driver gathers texels with vector instructions, but loads from storage buffers lane by lane.
-                const bool texels = device.software && op.weight.cols % 4 == 0;
+                // Texels hold four elements, and there may be fewer of them than a buffer has.
+                bool texels = paths_.at(op.weight.dtype) == ProductPath::texels && op.weight.cols % 4 == 0 &&
+                              value(op.in[0]).size / 16 <= device.max_texels;
+                for (const DeviceWeight::Slab& slab : weight.slabs())
+                    texels &= slab.buffer.size() / 16 <= device.max_texels;
                 for (const DeviceWeight::Slab& slab : weight.slabs()) {
                     const std::uint64_t each = experts || heads ? weight.padded_rows() : slab.rows;
                     const std::uint32_t slab_experts = u32(slab.rows / each), groups = u32(each / kGroupRows);

@@ -8,10 +8,12 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/interface.h"
 #include "backend/vulkan/device.h"
+#include "backend/vulkan/self_test.h"
 #include "backend/vulkan/weights.h"
 
 namespace tern::backend::vulkan {
@@ -37,7 +39,9 @@ private:
 
 class VulkanProgram final : public Program {
 public:
-    VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device, WeightStore& weights);
+    // `path`: of all products, as self-tests want; else what is right on the device.
+    VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device, WeightStore& weights,
+                  ProductPaths& paths, std::optional<ProductPath> path = {});
     ~VulkanProgram() override;
     std::span<const float> run(const Batch& batch, KvMemory& kv) override;
     std::uint64_t scratch_bytes() const noexcept override;
@@ -71,6 +75,7 @@ private:
     const Limits limits_;
     std::shared_ptr<Device> device_;
     std::map<const graph::Op*, std::shared_ptr<const DeviceWeight>> weights_;
+    std::map<DType, ProductPath> paths_;
     std::map<const graph::Op*, Buffer> vectors_;  // F32 weights that shaders read as they are (norms)
     std::map<const graph::Op*, Buffer> biases_;
     std::vector<const graph::Op*> producer_;
