@@ -9,12 +9,12 @@
 
 namespace tern::backend::vulkan {
 
+// On a device that is open; not in a build without the backend.
+class Device;
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device);
 // Error(not_found) where there is no device, Error(unsupported) where this build has no such backend.
 #ifdef TERN_HAVE_VULKAN
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options);
-// On a device that is open.
-class Device;
-std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device);
 std::vector<tern::DeviceInfo> vulkan_devices();
 #else
 inline std::vector<tern::DeviceInfo> vulkan_devices() {

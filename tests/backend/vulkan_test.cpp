@@ -1,0 +1,268 @@
+// The Vulkan backend's devices, memory and failures. What it computes is tested with all backends.
+#include <gtest/gtest.h>
+#include <tern/tern.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "backend/vulkan/backend.h"
+#include "conformance.h"
+
+#if TERN_TESTS_VULKAN
+
+#include "backend/vulkan/kv.h"
+#include "backend/vulkan/program.h"
+
+namespace tern::test {
+namespace {
+
+using backend::vulkan::Device;
+using backend::vulkan::DeviceInfo;
+using backend::vulkan::DeviceOptions;
+
+class VulkanDevice : public testing::Test {
+protected:
+    void SetUp() override {
+        if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
+    }
+    std::shared_ptr<Device> open(const std::string& cache = {}) {
+        return Device::open({.name = vulkan_device(), .cache_folder = cache, .log = [this](bool warning, const std::string& text) {
+                                 (warning ? warnings_ : notes_).push_back(text);
+                             }});
+    }
+    std::vector<std::string> warnings_, notes_;
+};
+
+template <class Body>
+Error error_of(Body&& body) {
+    try {
+        body();
+    } catch (const Error& e) {
+        return e;
+    }
+    ADD_FAILURE() << "no error";
+    return Error(ErrorCode::internal, "");
+}
+
+DeviceInfo device(const char* name, bool software, std::uint64_t memory, const char* unusable = "") {
+    DeviceInfo d;
+    d.name = name;
+    d.software = software;
+    d.memory = memory;
+    d.unusable = unusable;
+    return d;
+}
+
+TEST(VulkanChoice, TheLargestGraphicsProcessorAndSoftwareOnlyAlone) {
+    using backend::vulkan::choose_device;
+    EXPECT_EQ(choose_device({}), 0u);
+    EXPECT_EQ(choose_device({device("llvmpipe", true, 64), device("small", false, 8), device("large", false, 24)}), 2u);
+    EXPECT_EQ(choose_device({device("llvmpipe", true, 64), device("old", false, 24, "too old"), device("small", false, 8)}), 2u);
+    EXPECT_EQ(choose_device({device("llvmpipe", true, 64)}), 0u);
+    EXPECT_EQ(choose_device({device("a", false, 8), device("b", false, 8)}), 0u);
+    EXPECT_EQ(choose_device({device("old", false, 24, "too old")}), 1u);
+}
+
+TEST_F(VulkanDevice, UnknownNamesAreRefusedWithThoseThatThereAre) {
+    for (const char* name : {"Voodoo 3", "99"}) {
+        const Error e = error_of([&] { Device::open({.name = name, .cache_folder = {}, .log = {}}); });
+        EXPECT_EQ(e.code(), ErrorCode::not_found);
+        EXPECT_NE(std::string(e.what()).find(name), std::string::npos) << e.what();
+        EXPECT_NE(std::string(e.what()).find("0: "), std::string::npos) << e.what();
+    }
+    EXPECT_EQ(error_of([] { backend::make_backend("vulkan", {.isa = "avx2", .device = vulkan_device()}); }).code(),
+              ErrorCode::invalid_argument);
+}
+
+TEST_F(VulkanDevice, MemoryIsGivenBackAndUsedAgain) {
+    const auto d = open();
+    std::vector<backend::vulkan::Buffer> buffers;
+    std::mt19937 random(1);
+    std::uint64_t all = 0;
+    for (int i = 0; i < 200; ++i) {
+        const std::uint64_t bytes = 1 + random() % 100'000;
+        buffers.push_back(d->allocate(bytes, backend::vulkan::Memory::device, "a test"));
+        all += (bytes + 255) / 256 * 256;
+    }
+    EXPECT_EQ(d->allocated(), all);
+    // None lies over another.
+    std::vector<backend::vulkan::Range> ranges;
+    for (const auto& b : buffers) ranges.push_back(b.range());
+    for (std::size_t i = 0; i < ranges.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+            EXPECT_FALSE(ranges[i].buffer == ranges[j].buffer && ranges[i].offset < ranges[j].offset + ranges[j].size &&
+                         ranges[j].offset < ranges[i].offset + ranges[i].size);
+    // Contents survive their neighbours.
+    std::vector<std::byte> bytes(5000), back(5000);
+    for (auto& b : bytes) b = static_cast<std::byte>(random());
+    auto kept = d->allocate(5000, backend::vulkan::Memory::device, "a test");
+    d->upload(kept, 0, bytes);
+    buffers.clear();
+    d->download(kept, 0, back);
+    EXPECT_EQ(bytes, back);
+    kept.reset();
+    auto large = d->allocate(200 << 20, backend::vulkan::Memory::device, "a test");
+    EXPECT_GE(d->allocated(), 200u << 20);
+    large.reset();
+    EXPECT_LT(d->allocated(), 20u << 20);  // what is left is the staging buffer
+}
+
+struct Small {
+    Matrix x{8, 64, 1}, w{48, 64, 2};
+    graph::Graph g;
+    Small() { g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight()))); }
+    std::vector<float> run(backend::Backend& backend) {
+        const auto kv = backend.make_kv(g, KvType::f32, 1);
+        const auto program = backend.compile(g, {8, 8, 8});
+        return run(*program, *kv);
+    }
+    static std::vector<float> run(backend::Program& program, backend::KvMemory& kv) {
+        const std::vector<TokenId> tokens = first_tokens(8);
+        const std::uint32_t page = 0;
+        const backend::Segment segment{0, 8, 0, {&page, 1}};
+        const std::vector<std::uint32_t> outputs = {0, 7};
+        const auto rows = program.run({tokens, {&segment, 1}, outputs}, kv);
+        return {rows.begin(), rows.end()};
+    }
+};
+
+TEST_F(VulkanDevice, TooLittleMemoryIsAnErrorWithTheNumbersAndLeavesNothing) {
+    const auto d = open();
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    Small small;
+    const std::vector<float> expected = small.run(*backend);
+    const std::uint64_t before = d->allocated();
+    // The graph needs some 20 allocations; each of them fails once.
+    bool enough = false;
+    for (std::uint64_t limit = before; !enough; limit += 256) {
+        d->limit_memory(limit);
+        try {
+            EXPECT_EQ(small.run(*backend), expected);
+            enough = true;
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), ErrorCode::out_of_memory);
+            EXPECT_NE(std::string(e.what()).find("MiB"), std::string::npos) << e.what();
+        }
+        EXPECT_EQ(d->allocated(), before);
+    }
+    const Error e = error_of([&] { (void)d->allocate(std::uint64_t{1} << 50, backend::vulkan::Memory::device, "a test"); });
+    EXPECT_EQ(e.code(), ErrorCode::out_of_memory);
+}
+
+TEST_F(VulkanDevice, ALostDeviceIsAnErrorAndNotTheEnd) {
+    const auto d = open();
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    Small small;
+    const auto kv = backend->make_kv(small.g, KvType::f32, 1);
+    const auto program = backend->compile(small.g, {8, 8, 8});
+    const std::vector<float> expected = Small::run(*program, *kv);
+    d->inject(VK_ERROR_DEVICE_LOST);
+    const Error e = error_of([&] { Small::run(*program, *kv); });
+    EXPECT_EQ(e.code(), ErrorCode::device);
+    EXPECT_NE(std::string(e.what()).find("VK_ERROR_DEVICE_LOST"), std::string::npos) << e.what();
+    EXPECT_EQ(error_of([&] { kv->copy_page(0, 0); }).code(), ErrorCode::device);
+    d->inject(VK_SUCCESS);
+    EXPECT_EQ(Small::run(*program, *kv), expected);
+}
+
+TEST_F(VulkanDevice, ShadersThatDoNotCompileAreAnError) {
+    const auto d = open();
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    Small small;
+    d->refuse_shaders(true);
+    const Error e = error_of([&] { small.run(*backend); });
+    EXPECT_EQ(e.code(), ErrorCode::device);
+    EXPECT_NE(std::string(e.what()).find("shader"), std::string::npos) << e.what();
+    d->refuse_shaders(false);
+    small.run(*backend);
+}
+
+TEST_F(VulkanDevice, AWrongPathIsNamedAndNotUsed) {
+    const auto d = open();
+    backend::vulkan::WeightStore weights(d);
+    backend::vulkan::ProductPaths paths(d, weights);
+    const auto first = paths.of(DType::Q8_0);
+    EXPECT_TRUE(warnings_.empty());
+    paths.distrust(first);
+    EXPECT_EQ(paths.of(DType::Q8_0), first);  // was tried before
+    EXPECT_NE(paths.of(DType::Q4_K), first);
+    ASSERT_EQ(warnings_.size(), 1u);
+    EXPECT_NE(warnings_[0].find("Q4_K"), std::string::npos) << warnings_[0];
+    paths.distrust(paths.of(DType::Q4_K));
+    const Error e = error_of([&] { paths.of(DType::Q6_K); });
+    EXPECT_EQ(e.code(), ErrorCode::device);
+    EXPECT_NE(std::string(e.what()).find("Q6_K"), std::string::npos) << e.what();
+}
+
+// Each of the two ways to multiply, whichever the device takes by itself.
+TEST_F(VulkanDevice, BothPathsAreRightForEveryFormat) {
+    const auto d = open();
+    for (const auto path : {backend::vulkan::ProductPath::buffers, backend::vulkan::ProductPath::texels}) {
+        backend::vulkan::WeightStore weights(d);
+        backend::vulkan::ProductPaths paths(d, weights);
+        paths.distrust(path == backend::vulkan::ProductPath::texels ? backend::vulkan::ProductPath::buffers
+                                                                    : backend::vulkan::ProductPath::texels);
+        for (const DTypeInfo& format : all_dtypes()) EXPECT_EQ(paths.of(format.dtype), path) << format.name;
+    }
+}
+
+TEST_F(VulkanDevice, CompiledShadersAreKeptAndBrokenFilesPassedOver) {
+    namespace fs = std::filesystem;
+    const fs::path folder = fs::path(testing::TempDir()) / "tern-vulkan-cache" / "made";
+    fs::remove_all(folder);
+    Small small;
+    const auto run = [&] { return small.run(*backend::vulkan::make_vulkan_on(open(folder.string()))); };
+    const std::vector<float> expected = run();
+    ASSERT_TRUE(fs::exists(folder));
+    std::vector<fs::path> files(fs::directory_iterator(folder), {});
+    ASSERT_EQ(files.size(), 1u);
+    const auto size = fs::file_size(files[0]);
+    EXPECT_EQ(run(), expected);
+    fs::resize_file(files[0], size / 2);
+    EXPECT_EQ(run(), expected);
+    std::ofstream(files[0], std::ios::binary) << std::string(size, 'x');
+    EXPECT_EQ(run(), expected);
+    EXPECT_TRUE(warnings_.empty());
+    // A folder that cannot be made is a warning.
+    std::ofstream(folder.parent_path() / "file") << "x";
+    EXPECT_EQ(small.run(*backend::vulkan::make_vulkan_on(open((folder.parent_path() / "file").string()))), expected);
+    EXPECT_FALSE(warnings_.empty());
+    fs::remove_all(folder.parent_path());
+}
+
+TEST_F(VulkanDevice, WhatDoesNotFitOneBindingIsSaid) {
+    const auto d = open();
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    Small small;
+    if (d->info().max_binding > 1u << 30) GTEST_SKIP() << "this device sees large buffers";
+    const Error e = error_of([&] { backend->compile(small.g, {8, 1u << 24, 8}); });
+    EXPECT_EQ(e.code(), ErrorCode::out_of_memory);
+    EXPECT_NE(std::string(e.what()).find("smaller batch"), std::string::npos) << e.what();
+}
+
+// Weights larger than a binding lie in several pieces.
+TEST_F(VulkanDevice, LargeWeightsAreCutIntoPieces) {
+    const auto d = open();
+    if (d->info().max_binding > 1u << 28) GTEST_SKIP() << "this device sees large buffers";
+    const std::uint64_t cols = 2048, rows = d->info().max_binding / (cols * 4) * 3 / 2 + 5;
+    Matrix x(1, cols, 1);
+    std::vector<float> w(rows * cols);
+    for (std::uint64_t r = 0; r < rows; ++r) w[r * cols + r % cols] = static_cast<float>(r % 1000 + 1);
+    graph::Graph g;
+    const graph::Weight weight{.data = w.data(), .dtype = DType::F32, .cols = cols, .rows = rows, .name = "w"};
+    g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), weight)));
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    const auto kv = backend->make_kv(g, KvType::f32, 1);
+    const auto program = backend->compile(g, {1, 1, 1});
+    const TokenId token = 0;
+    const std::uint32_t page = 0, output = 0;
+    const backend::Segment segment{0, 1, 0, {&page, 1}};
+    const auto got = program->run({{&token, 1}, {&segment, 1}, {&output, 1}}, *kv);
+    ASSERT_EQ(got.size(), rows);
+    for (std::uint64_t r = 0; r < rows; ++r)
+        ASSERT_EQ(got[r], x.data[r % cols] * static_cast<float>(r % 1000 + 1)) << "row " << r;
+}
+
+}  // namespace
+}  // namespace tern::test
+#endif
