@@ -150,14 +150,20 @@ int run(const BenchOptions& options) {
     note_long_context(info, std::uint64_t{options.depth} + std::max(options.prompt, options.generate));
     const bool quantised = is_quantised(info.format);
     Ceilings ceilings;
-    ceilings.measure(runtime.threads(), info.token_bytes, quantised);
+    const std::optional<DeviceRates> device = runtime.device_rates();
+    if (device) {  // products on a device multiply f32
+        ceilings.read = device->copy_gb;
+        ceilings.compute = device->f32_gops;
+    } else {
+        ceilings.measure(runtime.threads(), info.token_bytes, quantised);
+    }
     std::vector<Result> results;
     {
         Bench bench(model, options);
         if (options.prompt > 0) results.push_back(bench.prompt());
         if (options.generate > 0) results.push_back(bench.generate());
     }
-    ceilings.measure(runtime.threads(), info.token_bytes, quantised);
+    if (!device) ceilings.measure(runtime.threads(), info.token_bytes, quantised);
 
     if (options.json) {
         Json list = Json::array();
@@ -171,14 +177,21 @@ int run(const BenchOptions& options) {
         print_json(list);
         return 0;
     }
-    const char* kind = quantised ? "int8" : "f32";
+    const char* kind = device ? "f32" : quantised ? "int8" : "f32";
+    std::string machine = fmt::format("machine: reads {:.1f} GB/s, {} {}", ceilings.read, kind,
+                                      ceilings.compute ? fmt::format("{:.0f} GOPS", *ceilings.compute)
+                                                       : "not measured on this CPU");
+    if (device) {
+        const auto gops = [](double n) { return n > 0 ? fmt::format("{:.0f} GOPS", n) : std::string("not supported"); };
+        machine = fmt::format("device: copies {:.1f} GB/s (read + written), f32 {}, f16 {}, int8 {}", device->copy_gb,
+                              gops(device->f32_gops), gops(device->f16_gops), gops(device->int8_gops));
+    }
     std::string out = fmt::format(
-        "{}, {}, {} parameters, {}\n{}, {} thread{}, {}\nmachine: reads {:.1f} GB/s, {} {}\n\n"
+        "{}, {}, {} parameters, {}\n{}, {} thread{}, {}\n{}\n\n"
         "{:<16} {:>10}  {:>8} {:>8}  {:>9} {:>8}\n",
         printable(options.shape.empty() ? info.name : options.shape + " (random weights)"), info.format,
         human_count(info.parameters), human_bytes(info.weight_bytes), runtime.cpu_name(), runtime.threads(),
-        runtime.threads() == 1 ? "" : "s", runtime.isa(), ceilings.read, kind,
-        ceilings.compute ? fmt::format("{:.0f} GOPS", *ceilings.compute) : "not measured on this CPU", "test", "tokens/s",
+        runtime.threads() == 1 ? "" : "s", runtime.isa(), machine, "test", "tokens/s",
         "GB/s", "of limit", "GOPS", "of limit");
     for (const Result& r : results) {
         const std::string share =

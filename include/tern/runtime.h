@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,14 @@ struct DeviceInfo {
 // or device there is one entry of backend "vulkan" whose `unusable` says what is missing. Opens the loader and closes it.
 TERN_API std::vector<DeviceInfo> list_devices();
 
+// What a graphics device can do at most. 0: not supported.
+struct DeviceRates {
+    double copy_gb = 0;    // 1e9 bytes a second, read and written ones counted
+    double f32_gops = 0;   // 1e9 operations a second in registers, a multiply-add counts 2
+    double f16_gops = 0;
+    double int8_gops = 0;  // dot products of four
+};
+
 // A handle; copies share the same runtime, which ends with its last handle (models and engines hold one).
 // Thread safe. Error(invalid_argument) for unknown names, Error(unsupported) for an instruction set this CPU lacks.
 class TERN_API Runtime {
@@ -69,6 +78,8 @@ public:
     // What else computes for the backend: version, processor and threads of OpenBLAS. Empty: nothing else.
     std::string backend_info() const;
     std::string cpu_name() const;
+    // Measures the device of backend "vulkan", which takes some tenths of a second; empty for the others.
+    std::optional<DeviceRates> device_rates() const;
 
     struct Impl;
     const std::shared_ptr<Impl>& impl() const noexcept { return impl_; }

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <tern/engine.h>
+#include <tern/runtime.h>
 
 #include "graph/graph.h"
 
@@ -90,6 +92,8 @@ public:
     virtual std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) = 0;
     // What else a user should know about what computes here: the version and settings of a foreign library.
     virtual std::string info() const { return {}; }
+    // What the device can do at most, measured now; empty for the CPU, which benchmarks measure themselves.
+    virtual std::optional<DeviceRates> rates() { return std::nullopt; }
 };
 
 struct BackendOptions {

@@ -47,6 +47,7 @@ unsigned Runtime::threads() const noexcept { return impl_->backend->threads(); }
 std::string Runtime::backend() const { return impl_->backend->name(); }
 std::string Runtime::isa() const { return impl_->backend->isa(); }
 std::string Runtime::backend_info() const { return impl_->backend->info(); }
+std::optional<DeviceRates> Runtime::device_rates() const { return impl_->backend->rates(); }
 std::string Runtime::cpu_name() const { return kernels::detect_cpu().name; }
 
 }  // namespace tern

@@ -6,6 +6,7 @@
 #include "backend/vulkan/device.h"
 #include "backend/vulkan/kv.h"
 #include "backend/vulkan/program.h"
+#include "backend/vulkan/rates.h"
 
 namespace tern::backend::vulkan {
 namespace {
@@ -23,6 +24,7 @@ public:
                            static_cast<double>(d.memory) / GiB, d.subgroup);
     }
     unsigned threads() const noexcept override { return 1; }
+    std::optional<DeviceRates> rates() override { return measure_rates(*device_); }
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
         return std::make_unique<VulkanProgram>(graph, limits, device_, weights_, paths_);
     }
@@ -53,8 +55,16 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
                               .driver = d.driver, .memory = d.memory, .enabled = {}, .disabled = {},
                               .unusable = d.unusable, .chosen = i == chosen};
         info.enabled.push_back(fmt::format("subgroups of {}", d.subgroup));
-        if (d.subgroup_size_control) info.enabled.push_back("subgroup size control");
-        else info.disabled.push_back("subgroup size control: not supported by the driver");
+        info.enabled.push_back(d.software ? "products through texels" : "products through storage buffers");
+        if (d.subgroup_size_control)
+            info.enabled.push_back("subgroup size control");
+        else
+            info.disabled.push_back("subgroup size control: not supported by the driver");
+        info.disabled.push_back(d.fp16 ? "fp16 arithmetic: products are computed in f32"
+                                       : "fp16 arithmetic: not supported by the driver");
+        info.disabled.push_back(d.integer_dot             ? "integer dot products: products are computed in f32"
+                                : d.integer_dot_supported ? "integer dot products: not accelerated by the device"
+                                                          : "integer dot products: not supported by the driver");
         list.push_back(std::move(info));
     }
     return list;

@@ -112,6 +112,7 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
     info.max_invocations = std::min(p.limits.maxComputeWorkGroupInvocations, p.limits.maxComputeWorkGroupSize[0]);
     info.binding_alignment = static_cast<std::uint32_t>(p.limits.minStorageBufferOffsetAlignment);
     info.fp16 = v12 && f12.shaderFloat16;
+    info.integer_dot_supported = v13 && f13.shaderIntegerDotProduct;
     info.integer_dot = v13 && f13.shaderIntegerDotProduct && p13.integerDotProduct4x8BitPackedSignedAccelerated;
     if (v13 && f13.subgroupSizeControl && (p13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT)) {
         info.subgroup_size_control = true;
@@ -375,6 +376,7 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     VkPhysicalDeviceVulkan13Features f13{};
     f13.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES;
     f13.subgroupSizeControl = d->info_.subgroup_size_control;
+    f13.shaderIntegerDotProduct = d->info_.integer_dot_supported;
     VkPhysicalDeviceVulkan12Features f12{};
     f12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
     f12.shaderFloat16 = d->info_.fp16;

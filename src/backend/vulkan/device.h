@@ -32,6 +32,7 @@ struct DeviceInfo {
     std::uint32_t binding_alignment = 0;
     bool software = false;
     bool fp16 = false;           // arithmetic in shaders
+    bool integer_dot_supported = false;
     bool integer_dot = false;    // accelerated
     bool subgroup_size_control = false;
     double timestamp_ns = 0;     // of one tick; 0: no timestamps
