@@ -62,8 +62,8 @@ if [ $quick = no ]; then
     done
 
     step "ThreadSanitizer: build"
-    # It cannot see into OpenBLAS; so this is the build that shows how Tern is without.
-    quietly cmake --preset tsan -DCMAKE_CXX_COMPILER=clang++ -DTERN_WERROR=ON -DTERN_BLAS=OFF
+    # It cannot see into OpenBLAS and Vulkan drivers; so this is the build that shows how Tern is without.
+    quietly cmake --preset tsan -DCMAKE_CXX_COMPILER=clang++ -DTERN_WERROR=ON -DTERN_BLAS=OFF -DTERN_VULKAN=OFF
     $steady cmake --build build-tsan --target tern_thread_tests -- --quiet
     step "ThreadSanitizer: tests"
     $steady ctest --test-dir build-tsan -L threads -j "$jobs" --output-on-failure --progress
