@@ -2,16 +2,16 @@
 // Attention of HEADS query heads that share a KV head, of at most TOKENS neighbouring tokens of a sequence (a block of the
 // batch), over the pages of the sequence, with an online softmax. SPLITS subgroups take turns with the pages and merge at
 // the end.
-// variants: F32 F16
+// variants: F32 F16 Q8_0 Q4_0
 //
-// For the scores a lane has the positions lane, lane + SUBGROUP, … of a page; for the output the words lane,
+// For the scores a lane has the positions lane, lane + SUBGROUP, … of a page; for the output the units (kv.glsl) lane,
 // lane + SUBGROUP, … of the values.
 #include "common.glsl"
 #include "kv.glsl"
 layout(constant_id = 0) const uint SUBGROUP = 32;
 layout(constant_id = 1) const uint SPLITS = 1;
 layout(constant_id = 2) const uint HEADS = 1;
-layout(constant_id = 3) const uint V_WORDS = 1;   // of a lane
+layout(constant_id = 3) const uint V_UNITS = 1;   // of a lane
 layout(constant_id = 4) const uint LANES = 32;    // SUBGROUP · SPLITS
 layout(constant_id = 5) const uint TOKENS = 1;
 layout(constant_id = 6) const bool SLOPES = false;
@@ -30,13 +30,13 @@ layout(set = 0, binding = 4) readonly buffer HeadBuffer { float of_head[]; };  /
 const uint QUERIES = HEADS * TOKENS;
 const uint POSITIONS = 64 / SUBGROUP;  // of a page, of a lane
 const float kNothing = -3.0e38;        // less than any score
-shared float merged[SPLITS > 1 ? SPLITS * QUERIES * (V_WORDS * kInWord * SUBGROUP + 2) : 1];
+shared float merged[SPLITS > 1 ? SPLITS * QUERIES * (V_UNITS * kUnit * SUBGROUP + 2) : 1];
 
 void main() {
     uint lane = gl_SubgroupInvocationID, split_ = gl_SubgroupID;
     uint first = batch_word(kBlocks, 2 * gl_WorkGroupID.x), count = batch_word(kBlocks, 2 * gl_WorkGroupID.x + 1);
     uint kv_head = gl_WorkGroupID.y, first_head = kv_head * (heads / kv_heads) + gl_WorkGroupID.z * HEADS;
-    uint kw = kv_words(k_dim), vw = kv_words(v_dim);
+    uint kw = kv_words(k_dim), vw = kv_words(v_dim), ks = kv_scales(k_dim), vs = kv_scales(v_dim);
     uint q_base[QUERIES], hi[QUERIES], lo[QUERIES], out_base[QUERIES], here_[QUERIES];
     float slope[QUERIES];
     uint low = 0xffffffffu, high = 0, table_start = batch_word(kTableStarts, first);
@@ -53,18 +53,21 @@ void main() {
         low = min(low, lo[n]);
         high = max(high, hi[n]);
     }
-    float most[QUERIES], sum[QUERIES], o[QUERIES * V_WORDS * kInWord];
+    float most[QUERIES], sum[QUERIES], o[QUERIES * V_UNITS * kUnit];
     [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
         most[n] = kNothing;
         sum[n] = 0.0;
     }
-    [[unroll]] for (uint i = 0; i < QUERIES * V_WORDS * kInWord; ++i) o[i] = 0.0;
+    [[unroll]] for (uint i = 0; i < QUERIES * V_UNITS * kUnit; ++i) o[i] = 0.0;
 
     for (uint block = low / 64 + split_; block * 64 < high; block += SPLITS) {
         uint k_base = page_of(table_start, block, groups, group) * page_words + kv_head * head_words(k_dim, v_dim);
-        uint v_base = k_base + kw * 64;
+        uint v_base = k_base + (kw + ks) * 64;
         float s[QUERIES * POSITIONS];
         [[unroll]] for (uint i = 0; i < QUERIES * POSITIONS; ++i) s[i] = 0.0;
+#ifdef BLOCKS
+        uint scales[POSITIONS];
+#endif
         for (uint w0 = 0; w0 < kw; w0 += SUBGROUP / kInWord) {
             // Lanes have neighbouring dimensions of the queries and hand them to each other.
             float part[QUERIES];
@@ -72,19 +75,31 @@ void main() {
             [[unroll]] for (uint n = 0; n < QUERIES; ++n) part[n] = d < k_dim ? q[q_base[n] + d] * scale : 0.0;
             [[dont_unroll]] for (uint w = 0; w < SUBGROUP / kInWord; ++w) {
                 if (w0 + w < kw) {
+                    uint key[POSITIONS];
+                    [[unroll]] for (uint p = 0; p < POSITIONS; ++p)
+                        key[p] = pages[k_base + (w0 + w) * 64 + p * SUBGROUP + lane];
+#ifdef BLOCKS
+                    float scale_[POSITIONS];
+                    uint first_ = (w0 + w) * kInWord;
                     [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
-                        uint key = pages[k_base + (w0 + w) * 64 + p * SUBGROUP + lane];
-#ifdef VARIANT_F32
-                        [[unroll]] for (uint n = 0; n < QUERIES; ++n)
-                            s[n * POSITIONS + p] =
-                                fma(subgroupBroadcast(part[n], w), uintBitsToFloat(key), s[n * POSITIONS + p]);
+                        if (first_ % 64 == 0) scales[p] = pages[k_base + (kw + first_ / 64) * 64 + p * SUBGROUP + lane];
+                        scale_[p] = kv_scale(scales[p], first_ / 32);
+                    }
+                    [[dont_unroll]]
 #else
-                        vec2 two = unpackHalf2x16(key);
-                        [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
-                            s[n * POSITIONS + p] = fma(subgroupBroadcast(part[n], 2 * w), two.x, s[n * POSITIONS + p]);
-                            s[n * POSITIONS + p] = fma(subgroupBroadcast(part[n], 2 * w + 1), two.y, s[n * POSITIONS + p]);
-                        }
+                    [[unroll]]
 #endif
+                    for (uint i = 0; i < kInWord; ++i) {
+                        float some[QUERIES];
+                        [[unroll]] for (uint n = 0; n < QUERIES; ++n) some[n] = subgroupBroadcast(part[n], kInWord * w + i);
+                        [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
+                            float x = kv_number(key[p], i);
+#ifdef BLOCKS
+                            x *= scale_[p];
+#endif
+                            [[unroll]] for (uint n = 0; n < QUERIES; ++n)
+                                s[n * POSITIONS + p] = fma(some[n], x, s[n * POSITIONS + p]);
+                        }
                     }
                 }
             }
@@ -107,7 +122,7 @@ void main() {
             }
             sum[n] = fma(sum[n], shrink, subgroupAdd(add));
             most[n] = next;
-            [[unroll]] for (uint i = 0; i < V_WORDS * kInWord; ++i) o[n * V_WORDS * kInWord + i] *= shrink;
+            [[unroll]] for (uint i = 0; i < V_UNITS * kUnit; ++i) o[n * V_UNITS * kUnit + i] *= shrink;
         }
         uint last = min(64, high - block * 64);
         [[unroll]] for (uint p = 0; p < POSITIONS; ++p)
@@ -116,28 +131,31 @@ void main() {
                 if (at >= last) break;
                 float weight[QUERIES];
                 [[unroll]] for (uint n = 0; n < QUERIES; ++n) weight[n] = subgroupBroadcast(s[n * POSITIONS + p], j);
-                [[unroll]] for (uint v = 0; v < V_WORDS; ++v) {
-                    uint w = v * SUBGROUP + lane;
-                    uint value = pages[v_base + at * vw + min(w, vw - 1)];
-                    [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
-                        uint i = (n * V_WORDS + v) * kInWord;
-#ifdef VARIANT_F32
-                        o[i] = fma(weight[n], uintBitsToFloat(value), o[i]);
-#else
-                        vec2 two = unpackHalf2x16(value);
-                        o[i] = fma(weight[n], two.x, o[i]);
-                        o[i + 1] = fma(weight[n], two.y, o[i + 1]);
+                [[unroll]] for (uint v = 0; v < V_UNITS; ++v) {
+                    uint first_ = (v * SUBGROUP + lane) * kUnit, w = min(first_ / kInWord, vw - 1);
+                    uint value = pages[v_base + at * vw + w];
+#ifdef BLOCKS
+                    float scale_ = kv_scale(pages[v_base + vw * 64 + at * vs + w * kInWord / 64], w * kInWord / 32);
 #endif
+                    [[unroll]] for (uint i = 0; i < kUnit; ++i) {
+                        float x = kv_number(value, first_ % kInWord + i);
+#ifdef BLOCKS
+                        x *= scale_;
+#endif
+                        [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
+                            uint k = (n * V_UNITS + v) * kUnit + i;
+                            o[k] = fma(weight[n], x, o[k]);
+                        }
                     }
                 }
             }
     }
     if (SPLITS > 1) {
-        const uint each = V_WORDS * kInWord * SUBGROUP + 2;
+        const uint each = V_UNITS * kUnit * SUBGROUP + 2;
         [[unroll]] for (uint n = 0; n < QUERIES; ++n) {
             uint at = (split_ * QUERIES + n) * each;
-            [[unroll]] for (uint i = 0; i < V_WORDS * kInWord; ++i)
-                merged[at + 2 + i * SUBGROUP + lane] = o[n * V_WORDS * kInWord + i];
+            [[unroll]] for (uint i = 0; i < V_UNITS * kUnit; ++i)
+                merged[at + 2 + i * SUBGROUP + lane] = o[n * V_UNITS * kUnit + i];
             if (lane == 0) {
                 merged[at] = most[n];
                 merged[at + 1] = sum[n];
@@ -151,8 +169,8 @@ void main() {
                 float next = max(most[n], merged[at]), a = exp(most[n] - next), b = exp(merged[at] - next);
                 sum[n] = sum[n] * a + merged[at + 1] * b;
                 most[n] = next;
-                [[unroll]] for (uint i = 0; i < V_WORDS * kInWord; ++i) {
-                    uint k = n * V_WORDS * kInWord + i;
+                [[unroll]] for (uint i = 0; i < V_UNITS * kUnit; ++i) {
+                    uint k = n * V_UNITS * kUnit + i;
                     o[k] = o[k] * a + merged[at + 2 + i * SUBGROUP + lane] * b;
                 }
             }
@@ -165,10 +183,10 @@ void main() {
             shrink = exp(most[n] - top);
             below = fma(sum[n], shrink, exp(sink - top));
         }
-        [[unroll]] for (uint v = 0; v < V_WORDS; ++v)
-            [[unroll]] for (uint i = 0; i < kInWord; ++i) {
-                uint d = (v * SUBGROUP + lane) * kInWord + i;
-                if (d < v_dim) y[out_base[n] + d] = o[(n * V_WORDS + v) * kInWord + i] * shrink / below;
+        [[unroll]] for (uint v = 0; v < V_UNITS; ++v)
+            [[unroll]] for (uint i = 0; i < kUnit; ++i) {
+                uint d = (v * SUBGROUP + lane) * kUnit + i;
+                if (d < v_dim) y[out_base[n] + d] = o[(n * V_UNITS + v) * kUnit + i] * shrink / below;
             }
     }
 }

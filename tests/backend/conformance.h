@@ -193,7 +193,7 @@ inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::
     for (const graph::Op& op : g.ops())
         quantised |= (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_experts) &&
                      kernels::act_kind(op.weight.dtype) != kernels::ActKind::f32;
-    if (!quantised && (kv_type == KvType::f32 || kv_type == KvType::f16))
+    if (!quantised)
         for (const BackendSetup& setup : loose_setups())
             expect_close(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
     return expected;

@@ -8,19 +8,37 @@
 
 namespace tern::backend::vulkan {
 
-std::uint32_t kv_words(KvType type, std::uint32_t dim) noexcept { return type == KvType::f32 ? dim : (dim + 1) / 2; }
+namespace {
+
+constexpr bool has_blocks(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
+
+}  // namespace
+
+std::uint32_t kv_words(KvType type, std::uint32_t dim) noexcept {
+    const std::uint32_t in_word = type == KvType::f32 ? 1 : type == KvType::f16 ? 2 : type == KvType::q8_0 ? 4 : 8;
+    return (dim + in_word - 1) / in_word;
+}
+std::uint32_t kv_scale_words(KvType type, std::uint32_t dim) noexcept { return has_blocks(type) ? (dim + 63) / 64 : 0; }
+std::uint32_t kv_parts(KvType type, std::uint32_t dim) noexcept {
+    return has_blocks(type) ? kv_scale_words(type, dim) : kv_words(type, dim);
+}
+std::uint32_t kv_units(KvType type, std::uint32_t dim) noexcept {
+    return has_blocks(type) ? (dim + 3) / 4 : kv_words(type, dim);
+}
+const char* kv_variant(KvType type) noexcept {
+    return type == KvType::f32 ? "F32" : type == KvType::f16 ? "F16" : type == KvType::q8_0 ? "Q8_0" : "Q4_0";
+}
 
 VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, KvType type, std::uint32_t pages)
     : device_(std::move(device)), type_(type), pages_(pages), groups_(kv_groups(graph, type)), serial_(device_->new_serial()) {
-    if (type != KvType::f32 && type != KvType::f16)
-        throw Error(ErrorCode::unsupported, "backend 'vulkan' keeps the KV cache as f32 or f16; --kv-type f16 is half of f32");
     std::vector<std::uint32_t> filled(groups_.count(), 0);
     for (std::size_t i = 0; i < graph.kv_layers().size(); ++i) {
         const graph::KvLayer& layer = graph.kv_layers()[i];
         const std::uint32_t slot = filled[groups_.of_layer[i]]++;
         if (slot >= slots_.size()) slots_.emplace_back();
         slot_.push_back(slot);
-        const std::uint64_t words = std::uint64_t{kv_words(type, layer.k_dim)} + kv_words(type, layer.v_dim);
+        std::uint64_t words = 0;
+        for (const std::uint32_t dim : {layer.k_dim, layer.v_dim}) words += kv_words(type, dim) + kv_scale_words(type, dim);
         slots_[slot].page_bytes = std::max(slots_[slot].page_bytes, words * 4 * kernels::kPageTokens * layer.heads);
     }
     for (Slot& slot : slots_) {

@@ -521,13 +521,13 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
             }
             case OpKind::attention: {
                 const graph::Heads& h = op.attention;
-                const char* type = kv.type() == KvType::f32 ? "F32" : "F16";
-                const std::uint32_t k_words = kv_words(kv.type(), h.k_dim), v_words = kv_words(kv.type(), h.v_dim);
+                const char* type = kv_variant(kv.type());
+                const std::uint32_t parts = kv_parts(kv.type(), h.k_dim) + kv_parts(kv.type(), h.v_dim);
                 const std::uint32_t groups = kv.groups().count(), group = kv.groups().of_layer[op.layer];
                 builder().reads(value(op.in[1])).reads(value(op.in[2])).writes(kv.range(op.layer))
                     .push(h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group)
                     .run(fmt::format("kv_store/{}", type), {},
-                         flat(graph_.info(op.in[1]), std::uint64_t{h.kv} * (k_words + v_words), 64));
+                         flat(graph_.info(op.in[1]), std::uint64_t{h.kv} * parts, 64));
                 const std::uint32_t in_group = h.q / h.kv, most = device.software ? 4 : 8;
                 const std::uint32_t tokens = shape.pieces ? kBlockTokens : 1;
                 const std::uint32_t heads = divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
@@ -537,8 +537,8 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                     .push(h.q, h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group, op.visibility.window,
                           op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
                     .run(fmt::format("attention/{}", type),
-                         {device.subgroup, splits, heads, ceil_div(v_words, device.subgroup), device.subgroup * splits,
-                          tokens, op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
+                         {device.subgroup, splits, heads, ceil_div(kv_units(kv.type(), h.v_dim), device.subgroup),
+                          device.subgroup * splits, tokens, op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
                          [=](const Counts& c) -> Groups { return {c.blocks, h.kv, in_group / heads}; });
                 break;
             }
