@@ -1,5 +1,18 @@
 // A layer's page (src/backend/vulkan/kv.h): for each KV head [k_words][64] keys, [k_scales][64], then values [64][v_words],
 // [64][v_scales]. kInWord: dimensions in a word; kUnit: those of a value that a lane takes at once.
+#if defined(VARIANT_F32_TEXELS)
+#define TEXELS
+#define VARIANT_F32
+#elif defined(VARIANT_F16_TEXELS)
+#define TEXELS
+#define VARIANT_F16
+#elif defined(VARIANT_Q8_0_TEXELS)
+#define TEXELS
+#define VARIANT_Q8_0
+#elif defined(VARIANT_Q4_0_TEXELS)
+#define TEXELS
+#define VARIANT_Q4_0
+#endif
 #if defined(VARIANT_F32)
 const uint kInWord = 1, kUnit = 1;
 #elif defined(VARIANT_F16)

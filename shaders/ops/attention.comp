@@ -2,7 +2,7 @@
 // Attention of HEADS query heads that share a KV head, of at most TOKENS neighbouring tokens of a sequence (a block of the
 // batch), over the pages of the sequence, with an online softmax. SPLITS subgroups take turns with the pages and merge at
 // the end.
-// variants: F32 F16 Q8_0 Q4_0
+// variants: F32 F16 Q8_0 Q4_0 F32_TEXELS F16_TEXELS Q8_0_TEXELS Q4_0_TEXELS
 //
 // For the scores a lane has the positions lane, lane + SUBGROUP, … of a page; for the output the units (kv.glsl) lane,
 // lane + SUBGROUP, … of the values.
@@ -22,8 +22,15 @@ layout(push_constant) uniform Push {
     float scale, softcap;
     uint causal;
 };
+#ifdef TEXELS
+layout(set = 0, binding = 1) uniform textureBuffer q;
+layout(set = 0, binding = 2) uniform utextureBuffer pages;
+uint page_word(uint i) { return texelFetch(pages, int(i)).x; }
+#else
 layout(set = 0, binding = 1) readonly buffer QBuffer { float q[]; };
 layout(set = 0, binding = 2) readonly buffer PageBuffer { uint pages[]; };
+uint page_word(uint i) { return pages[i]; }
+#endif
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 layout(set = 0, binding = 4) readonly buffer HeadBuffer { float of_head[]; };  // ALiBi slopes, then sinks
 
@@ -70,19 +77,21 @@ void main() {
 #endif
         for (uint w0 = 0; w0 < kw; w0 += SUBGROUP / kInWord) {
             // Lanes have neighbouring dimensions of the queries and hand them to each other.
+#ifndef TEXELS
             float part[QUERIES];
             uint d = w0 * kInWord + lane;
             [[unroll]] for (uint n = 0; n < QUERIES; ++n) part[n] = d < k_dim ? q[q_base[n] + d] * scale : 0.0;
+#endif
             [[dont_unroll]] for (uint w = 0; w < SUBGROUP / kInWord; ++w) {
                 if (w0 + w < kw) {
                     uint key[POSITIONS];
                     [[unroll]] for (uint p = 0; p < POSITIONS; ++p)
-                        key[p] = pages[k_base + (w0 + w) * 64 + p * SUBGROUP + lane];
+                        key[p] = page_word(k_base + (w0 + w) * 64 + p * SUBGROUP + lane);
 #ifdef BLOCKS
                     float scale_[POSITIONS];
                     uint first_ = (w0 + w) * kInWord;
                     [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
-                        if (first_ % 64 == 0) scales[p] = pages[k_base + (kw + first_ / 64) * 64 + p * SUBGROUP + lane];
+                        if (first_ % 64 == 0) scales[p] = page_word(k_base + (kw + first_ / 64) * 64 + p * SUBGROUP + lane);
                         scale_[p] = kv_scale(scales[p], first_ / 32);
                     }
                     [[dont_unroll]]
@@ -91,7 +100,13 @@ void main() {
 #endif
                     for (uint i = 0; i < kInWord; ++i) {
                         float some[QUERIES];
+#ifdef TEXELS  // on software devices an exchange costs more than a fetch
+                        uint d = (w0 + w) * kInWord + i;
+                        [[unroll]] for (uint n = 0; n < QUERIES; ++n)
+                            some[n] = d < k_dim ? texelFetch(q, int(q_base[n] + d)).x * scale : 0.0;
+#else
                         [[unroll]] for (uint n = 0; n < QUERIES; ++n) some[n] = subgroupBroadcast(part[n], kInWord * w + i);
+#endif
                         [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
                             float x = kv_number(key[p], i);
 #ifdef BLOCKS
@@ -133,9 +148,9 @@ void main() {
                 [[unroll]] for (uint n = 0; n < QUERIES; ++n) weight[n] = subgroupBroadcast(s[n * POSITIONS + p], j);
                 [[unroll]] for (uint v = 0; v < V_UNITS; ++v) {
                     uint first_ = (v * SUBGROUP + lane) * kUnit, w = min(first_ / kInWord, vw - 1);
-                    uint value = pages[v_base + at * vw + w];
+                    uint value = page_word(v_base + at * vw + w);
 #ifdef BLOCKS
-                    float scale_ = kv_scale(pages[v_base + vw * 64 + at * vs + w * kInWord / 64], w * kInWord / 32);
+                    float scale_ = kv_scale(page_word(v_base + vw * 64 + at * vs + w * kInWord / 64), w * kInWord / 32);
 #endif
                     [[unroll]] for (uint i = 0; i < kUnit; ++i) {
                         float x = kv_number(value, first_ % kInWord + i);

@@ -531,13 +531,24 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const std::uint32_t in_group = h.q / h.kv, most = device.software ? 4 : 8;
                 const std::uint32_t tokens = shape.pieces ? kBlockTokens : 1;
                 const std::uint32_t heads = divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
-                const std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
-                builder().reads(value(op.in[0])).reads(kv.range(op.layer)).writes(value(op.out))
+                const std::uint32_t units = ceil_div(kv_units(kv.type(), h.v_dim), device.subgroup);
+                // Of several splits each leaves its result for every query in the workgroup's memory.
+                const std::uint32_t query_bytes = 4 * (units * ceil_div(h.v_dim, kv_units(kv.type(), h.v_dim)) * device.subgroup + 2) * heads * tokens;
+                std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
+                while (splits > 1 && splits * query_bytes > device.shared_bytes) splits /= 2;
+                const bool texels = device.software && kv.range(op.layer).size / 4 <= device.max_texels &&
+                                    value(op.in[0]).size / 4 <= device.max_texels;
+                Recorder::Builder attend = builder();
+                if (texels)
+                    attend.fetches(value(op.in[0]), VK_FORMAT_R32_SFLOAT).fetches(kv.range(op.layer), VK_FORMAT_R32_UINT);
+                else
+                    attend.reads(value(op.in[0])).reads(kv.range(op.layer));
+                attend.writes(value(op.out))
                     .reads(vectors_.contains(&op) ? vectors_.at(&op).range() : batch_.range())
                     .push(h.q, h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group, op.visibility.window,
                           op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
-                    .run(fmt::format("attention/{}", type),
-                         {device.subgroup, splits, heads, ceil_div(kv_units(kv.type(), h.v_dim), device.subgroup),
+                    .run(fmt::format("attention/{}{}", type, texels ? "_TEXELS" : ""),
+                         {device.subgroup, splits, heads, units,
                           device.subgroup * splits, tokens, op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
                          [=](const Counts& c) -> Groups { return {c.blocks, h.kv, in_group / heads}; });
                 break;
