@@ -1,5 +1,6 @@
-// Granite 3 (IBM, 2024) and its mixture of experts, and MiniCPM (Hu et al., arXiv:2404.06395): Llama with the multipliers of
-// maximal update parametrisation (Yang et al., arXiv:2203.03466) on embeddings, residual branches, scores and logits.
+// Granite 3 (IBM, 2024) and its mixture of experts, and MiniCPM (Hu et al., arXiv:2404.06395): Llama with the
+// multipliers of maximal update parametrisation (Yang et al., arXiv:2203.03466) on embeddings, residual
+// branches, scores and logits.
 #include <cmath>
 
 #include "models/parts.h"
@@ -32,7 +33,8 @@ Definition define(Loader& in, const Multipliers& by) {
         const Layer layer = d.layer(i);
         Value h = layer.rms_norm(x, "attn_norm", eps);
         const auto [q, k, v] = layer.qkv(h, Bias::optional);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, g.scale(layer.attention_output(h, Bias::optional), by.residual));
 
@@ -60,7 +62,8 @@ Definition define_granite(Loader& in) {
                        .logits = 1.0f / in.f32("logit_scale", kMin, kMax)});
 }
 
-// The paper's table 7 gives what files of the first models do not say: 12, 1.4 / sqrt(layers), and a base width of 256.
+// The paper's table 7 gives what files of the first models do not say: 12, 1.4 / sqrt(layers), and a base
+// width of 256.
 Definition define_minicpm(Loader& in) {
     const float layers = static_cast<float>(in.u32("block_count", 1, 1u << 20)),
                 width = static_cast<float>(in.u32("embedding_length", 1, 1u << 20));
