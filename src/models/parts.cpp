@@ -68,6 +68,7 @@ std::vector<std::uint32_t> Decoder::windows(std::uint32_t period) const {
     const std::uint32_t window = in.u32("attention.sliding_window", 1, 1u << 30);
     const std::vector<bool> slides = in.flags_or_period("attention.sliding_window_pattern", period, m.layers);
     std::vector<std::uint32_t> all;
+    all.reserve(slides.size());
     for (const bool slide : slides) all.push_back(slide ? window : 0);
     return all;
 }
@@ -176,8 +177,8 @@ Value Layer::experts(Value x, Activation kind, std::uint64_t inner, std::uint32_
                      const graph::Routing& options, Bias with) const {
     graph::Graph& g = d_->g;
     const std::uint64_t width = d_->m.width;
-    const auto biases = [&](const char* part, std::uint64_t rows) {
-        return with == Bias::none ? Weight{} : d_->in.f32_matrix(name(part, "bias"), count, rows);
+    const auto biases = [&](const char* part, std::uint64_t n) {
+        return with == Bias::none ? Weight{} : d_->in.f32_matrix(name(part, "bias"), count, n);
     };
     const Value routing = g.route(linear(x, "ffn_gate_inp", count, with), options);
     const Value rows = g.gather_experts(x, routing);
