@@ -64,6 +64,10 @@ double yarn_magnitude(double factor, double m) {
 }
 
 graph::Rope make_rope(const Loader& loader, const RopeOptions& options) {
+    if (loader.has("rope.dimension_sections"))
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("{}: key '{}': this version of Tern has no positions in several dimensions (M-RoPE)",
+                                loader.file().name(), loader.key("rope.dimension_sections")));
     graph::Rope rope;
     rope.mode = options.mode;
     rope.inv_freq.resize(options.n_rot / 2);
