@@ -1,4 +1,5 @@
-// EXAONE 3 (LG AI Research, arXiv:2408.03541): Llama with rotary pairs of halves, and Llama 3's factors of the angles.
+// EXAONE 3 (LG AI Research, arXiv:2408.03541): Llama with rotary pairs of halves, and Llama 3's factors of
+// the angles.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -15,7 +16,8 @@ Definition define_exaone(Loader& in) {
         const Layer layer = d.layer(i);
         Value h = layer.rms_norm(x, "attn_norm", eps);
         const auto [q, k, v] = layer.qkv(h, Bias::none);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, layer.attention_output(h));
         x = g.add(x, layer.gated(layer.rms_norm(x, "ffn_norm", eps), Activation::silu, inner));

@@ -1,5 +1,5 @@
-// Gemma (Gemma Team, arXiv:2403.08295): embeddings times the square root of the width, GELU in the gate, one matrix for
-// embedding and output.
+// Gemma (Gemma Team, arXiv:2403.08295): embeddings times the square root of the width, GELU in the gate, one
+// matrix for embedding and output.
 #include <cmath>
 
 #include "models/parts.h"
@@ -18,7 +18,8 @@ Definition define_gemma(Loader& in) {
         const Layer layer = d.layer(i);
         Value h = layer.rms_norm(x, "attn_norm", eps);
         const auto [q, k, v] = layer.qkv(h, Bias::none);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, layer.attention_output(h));
         x = g.add(x, layer.gated(layer.rms_norm(x, "ffn_norm", eps), Activation::gelu, inner));

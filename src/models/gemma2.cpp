@@ -1,5 +1,5 @@
-// Gemma 2 (Gemma Team, arXiv:2408.00118): Gemma with norms behind attention and feed-forward part as well, every other
-// layer with a sliding window, and softcaps on scores and logits.
+// Gemma 2 (Gemma Team, arXiv:2408.00118): Gemma with norms behind attention and feed-forward part as well,
+// every other layer with a sliding window, and softcaps on scores and logits.
 #include <cmath>
 
 #include "models/parts.h"
@@ -16,7 +16,8 @@ Definition define_gemma2(Loader& in) {
     const float softcap = in.f32_or("attn_logit_softcapping", 50.0f, 1e-3f, 1e6f);
     const float final_softcap = in.f32_or("final_logit_softcapping", 30.0f, 1e-3f, 1e6f);
     // The 27B model alone divides by the width per head, which its heads have not.
-    const float scale = 1.0f / std::sqrt(static_cast<float>(d.m.layers == 46 ? d.m.width / d.m.heads : d.m.k_dim));
+    const float scale =
+        1.0f / std::sqrt(static_cast<float>(d.m.layers == 46 ? d.m.width / d.m.heads : d.m.k_dim));
 
     Value x = g.scale(d.embed(), std::sqrt(static_cast<float>(d.m.width)));
     for (std::uint32_t i = 0; i < d.m.layers; ++i) {

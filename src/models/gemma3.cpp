@@ -1,5 +1,5 @@
-// Gemma 3 (Gemma Team, arXiv:2503.19786): five layers with a sliding window, whose angles have a base of their own and are
-// not scaled, for each that sees all; norms of queries and keys instead of softcaps.
+// Gemma 3 (Gemma Team, arXiv:2503.19786): five layers with a sliding window, whose angles have a base of
+// their own and are not scaled, for each that sees all; norms of queries and keys instead of softcaps.
 #include <cmath>
 
 #include "models/parts.h"
@@ -13,12 +13,13 @@ Definition define_gemma3(Loader& in) {
     const std::uint64_t inner = d.feed_forward();
     const std::uint32_t n_rot = d.rotated();
     const std::uint32_t far = d.add_rope(RopeMode::halves);
-    const std::uint32_t near = g.add_rope(
-        make_rope(in, {.n_rot = n_rot, .mode = RopeMode::halves, .base_key = "rope.freq_base_swa", .scaled = false}));
+    const std::uint32_t near = g.add_rope(make_rope(
+        in, {.n_rot = n_rot, .mode = RopeMode::halves, .base_key = "rope.freq_base_swa", .scaled = false}));
     const std::vector<std::uint32_t> windows = d.windows(6);
     const float softcap = in.f32_or("final_logit_softcapping", 0.0f, 0.0f, 1e6f);
     // The 27B model alone divides by the width per head, which its heads have not.
-    const float scale = 1.0f / std::sqrt(static_cast<float>(d.m.layers == 62 ? d.m.width / d.m.heads : d.m.k_dim));
+    const float scale =
+        1.0f / std::sqrt(static_cast<float>(d.m.layers == 62 ? d.m.width / d.m.heads : d.m.k_dim));
 
     Value x = g.scale(d.embed(), std::sqrt(static_cast<float>(d.m.width)));
     for (std::uint32_t i = 0; i < d.m.layers; ++i) {

@@ -1,5 +1,5 @@
-// GLM-4 (GLM Team, arXiv:2406.12793, in the version of 2025): norms before and behind attention and feed-forward part, rotary
-// positions on half of each head, one matrix for gate and input.
+// GLM-4 (GLM Team, arXiv:2406.12793, in the version of 2025): norms before and behind attention and
+// feed-forward part, rotary positions on half of each head, one matrix for gate and input.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -16,7 +16,8 @@ Definition define_glm4(Loader& in) {
         const Layer layer = d.layer(i);
         Value h = layer.rms_norm(x, "attn_norm", eps);
         const auto [q, k, v] = layer.qkv(h, Bias::optional);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, layer.rms_norm(layer.attention_output(h), "post_attention_norm", eps));
         h = layer.gated_fused(layer.rms_norm(x, "ffn_norm", eps), Activation::silu, inner);

@@ -1,5 +1,5 @@
-// GPT-2 (Radford et al., 2019, "Language Models are Unsupervised Multitask Learners"): learned positions, LayerNorm, GELU,
-// biases everywhere.
+// GPT-2 (Radford et al., 2019, "Language Models are Unsupervised Multitask Learners"): learned positions,
+// LayerNorm, GELU, biases everywhere.
 #include "models/parts.h"
 
 namespace tern::models {

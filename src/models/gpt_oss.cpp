@@ -1,5 +1,5 @@
-// gpt-oss (OpenAI, arXiv:2508.10925): every other layer with a sliding window, a learned sink per head, YaRN, and experts
-// with biases whose gate and input are clamped; weights are the softmax of the chosen logits.
+// gpt-oss (OpenAI, arXiv:2508.10925): every other layer with a sliding window, a learned sink per head, YaRN,
+// and experts with biases whose gate and input are clamped; weights are the softmax of the chosen logits.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -10,7 +10,8 @@ Definition define_gpt_oss(Loader& in) {
     const float eps = d.rms_eps();
     const std::uint32_t rope = d.add_rope(RopeMode::halves);
     const std::vector<std::uint32_t> windows = d.windows(2);
-    const std::uint32_t n_experts = in.u32("expert_count", 1, 4096), used = in.u32("expert_used_count", 1, n_experts);
+    const std::uint32_t n_experts = in.u32("expert_count", 1, 4096),
+                        used = in.u32("expert_used_count", 1, n_experts);
     const std::uint32_t inner = in.u32("expert_feed_forward_length", 1, 1u << 24);
 
     Value x = d.embed();
@@ -25,8 +26,9 @@ Definition define_gpt_oss(Loader& in) {
         layer.keep_outputs(h, x);
         x = g.add(x, layer.attention_output(h, Bias::required));
         h = layer.rms_norm(x, "post_attention_norm", eps);
-        x = g.add(x, layer.experts(h, Activation::clamped_silu, inner, n_experts,
-                                   {.used = used, .score = graph::RouteScore::softmax_chosen}, Bias::required));
+        x = g.add(x,
+                  layer.experts(h, Activation::clamped_silu, inner, n_experts,
+                                {.used = used, .score = graph::RouteScore::softmax_chosen}, Bias::required));
     }
     g.set_logits(g.linear(d.output_rms_norm(x, eps), d.output()));
     return std::move(d.model);

@@ -1,5 +1,6 @@
-// Granite 3 (IBM, 2024) and its mixture of experts, and MiniCPM (Hu et al., arXiv:2404.06395): Llama with the multipliers of
-// maximal update parametrisation (Yang et al., arXiv:2203.03466) on embeddings, residual branches, scores and logits.
+// Granite 3 (IBM, 2024) and its mixture of experts, and MiniCPM (Hu et al., arXiv:2404.06395): Llama with the
+// multipliers of maximal update parametrisation (Yang et al., arXiv:2203.03466) on embeddings, residual
+// branches, scores and logits.
 #include <cmath>
 
 #include "models/parts.h"
@@ -9,6 +10,7 @@ namespace {
 
 struct Multipliers {
     float embedding, residual, logits;
+    bool positions = true;  // a few models have none
 };
 
 Definition define(Loader& in, const Multipliers& by) {
@@ -31,8 +33,12 @@ Definition define(Loader& in, const Multipliers& by) {
     for (std::uint32_t i = 0; i < d.m.layers; ++i) {
         const Layer layer = d.layer(i);
         Value h = layer.rms_norm(x, "attn_norm", eps);
-        const auto [q, k, v] = layer.qkv(h, Bias::optional);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        auto [q, k, v] = layer.qkv(h, Bias::optional);
+        if (by.positions) {
+            q = g.rope(q, d.m.heads, rope);
+            k = g.rope(k, d.m.kv_heads, rope);
+        }
+        h = g.attention(q, k, v, d.heads(), {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, g.scale(layer.attention_output(h, Bias::optional), by.residual));
 
@@ -57,10 +63,12 @@ constexpr float kMin = 1e-6f, kMax = 1e6f;
 Definition define_granite(Loader& in) {
     return define(in, {.embedding = in.f32_or("embedding_scale", 1.0f, kMin, kMax),
                        .residual = in.f32_or("residual_scale", 1.0f, kMin, kMax),
-                       .logits = 1.0f / in.f32("logit_scale", kMin, kMax)});
+                       .logits = 1.0f / in.f32("logit_scale", kMin, kMax),
+                       .positions = in.bool_or("rope.scaling.finetuned", true)});
 }
 
-// The paper's table 7 gives what files of the first models do not say: 12, 1.4 / sqrt(layers), and a base width of 256.
+// The paper's table 7 gives what files of the first models do not say: 12, 1.4 / sqrt(layers), and a base
+// width of 256.
 Definition define_minicpm(Loader& in) {
     const float layers = static_cast<float>(in.u32("block_count", 1, 1u << 20)),
                 width = static_cast<float>(in.u32("embedding_length", 1, 1u << 20));

@@ -1,5 +1,5 @@
-// InternLM2 (Cai et al., arXiv:2403.17297): Llama's arithmetic. Files have its interleaved query, key and value matrix
-// taken apart.
+// InternLM2 (Cai et al., arXiv:2403.17297): Llama's arithmetic. Files have its interleaved query, key and
+// value matrix taken apart.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -16,7 +16,8 @@ Definition define_internlm2(Loader& in) {
         const Layer layer = d.layer(i);
         Value h = layer.rms_norm(x, "attn_norm", eps);
         const auto [q, k, v] = layer.qkv(h, Bias::none);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, layer.attention_output(h));
         x = g.add(x, layer.gated(layer.rms_norm(x, "ffn_norm", eps), Activation::silu, inner));

@@ -1,5 +1,5 @@
-// MPT (MosaicML, 2023): LayerNorm without biases, GELU, and ALiBi (Press, Smith and Lewis, arXiv:2108.12409) in the place of
-// positions.
+// MPT (MosaicML, 2023): LayerNorm without biases, GELU, and ALiBi (Press, Smith and Lewis, arXiv:2108.12409)
+// in the place of positions.
 #include <fmt/format.h>
 #include <tern/error.h>
 
@@ -16,10 +16,12 @@ Definition define_mpt(Loader& in) {
     options.scale = d.score_scale();
     options.slopes = alibi_slopes(d.m.heads, in.f32("attention.max_alibi_bias", 1e-3f, 1e3f));
     if (in.f32_or("attention.clamp_kqv", 0.0f, 0.0f, 1e6f) > 0)
-        throw Error(ErrorCode::unsupported,
-                    fmt::format("{}: key '{}': this version of Tern has no clamped queries, keys and values; models of the "
-                                "family without it run",
-                                in.file().name(), in.key("attention.clamp_kqv")));
+        throw Error(
+            ErrorCode::unsupported,
+            fmt::format(
+                "{}: key '{}': this version of Tern has no clamped queries, keys and values; models of the "
+                "family without it run",
+                in.file().name(), in.key("attention.clamp_kqv")));
 
     Value x = d.embed();
     for (std::uint32_t i = 0; i < d.m.layers; ++i) {

@@ -1,5 +1,5 @@
-// Nemotron-4 and Minitron (Parmar et al., arXiv:2402.16819): LayerNorm with biases (files add the 1 of its "1 + weight"),
-// rotary positions on half of each head, squared ReLU without a gate.
+// Nemotron-4 and Minitron (Parmar et al., arXiv:2402.16819): LayerNorm with biases (files add the 1 of its "1
+// + weight"), rotary positions on half of each head, squared ReLU without a gate.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -16,7 +16,8 @@ Definition define_nemotron(Loader& in) {
         const Layer layer = d.layer(i);
         Value h = layer.layer_norm(x, "attn_norm", eps, Bias::required);
         const auto [q, k, v] = layer.qkv(h, Bias::optional);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, layer.attention_output(h, Bias::optional));
         h = layer.layer_norm(x, "ffn_norm", eps, Bias::required);

@@ -16,8 +16,8 @@ Decoder::Decoder(Loader& loader) : in(loader) {
     m.kv_heads = in.u32_or("attention.head_count_kv", m.heads, 1, m.heads);
     const bool dims_given = in.has("attention.key_length") && in.has("attention.value_length");
     if (!dims_given && m.width % m.heads != 0)
-        in.fail(fmt::format("key '{}' is {}, which does not divide the width of {}", in.key("attention.head_count"),
-                            m.heads, m.width));
+        in.fail(fmt::format("key '{}' is {}, which does not divide the width of {}",
+                            in.key("attention.head_count"), m.heads, m.width));
     if (m.heads % m.kv_heads != 0)
         in.fail(fmt::format("key '{}' is {}, which does not divide the {} query heads",
                             in.key("attention.head_count_kv"), m.kv_heads, m.heads));
@@ -30,34 +30,45 @@ Decoder::Decoder(Loader& loader) : in(loader) {
     m.vocab_size = static_cast<std::uint32_t>(embedding.rows);
 }
 
-Layer Decoder::layer(std::uint32_t index) { return {*this, index}; }
+Layer Decoder::layer(std::uint32_t index) {
+    return {*this, index};
+}
 
 float Decoder::score_scale() const {
     return in.f32_or("attention.scale", 1.0f / std::sqrt(static_cast<float>(m.k_dim)), 1e-6f, 1e3f);
 }
 
 // Above zero, so that a row of zeros stays finite.
-float Decoder::rms_eps() const { return in.f32("attention.layer_norm_rms_epsilon", 1e-12f, 1.0f); }
-float Decoder::layer_eps() const { return in.f32("attention.layer_norm_epsilon", 1e-12f, 1.0f); }
+float Decoder::rms_eps() const {
+    return in.f32("attention.layer_norm_rms_epsilon", 1e-12f, 1.0f);
+}
+float Decoder::layer_eps() const {
+    return in.f32("attention.layer_norm_epsilon", 1e-12f, 1.0f);
+}
 
-std::uint64_t Decoder::feed_forward() const { return in.u32("feed_forward_length", 1, 1u << 24); }
+std::uint64_t Decoder::feed_forward() const {
+    return in.u32("feed_forward_length", 1, 1u << 24);
+}
 
 std::uint32_t Decoder::rotated() const {
     const std::uint32_t n = in.u32_or("rope.dimension_count", m.k_dim, 2, m.k_dim);
     if (n % 2 != 0)
-        in.fail(fmt::format("key '{}' (or the key length) is {}, which is odd", in.key("rope.dimension_count"), n));
+        in.fail(fmt::format("key '{}' (or the key length) is {}, which is odd",
+                            in.key("rope.dimension_count"), n));
     return n;
 }
 
 std::uint32_t Decoder::add_rope(RopeMode mode) {
     const std::uint32_t n = rotated();
-    return g.add_rope(make_rope(in, {.n_rot = n, .mode = mode, .factors = in.optional_vector("rope_freqs.weight", n / 2)}));
+    return g.add_rope(
+        make_rope(in, {.n_rot = n, .mode = mode, .factors = in.optional_vector("rope_freqs.weight", n / 2)}));
 }
 
 std::vector<std::uint32_t> Decoder::windows(std::uint32_t period) const {
     const std::uint32_t window = in.u32("attention.sliding_window", 1, 1u << 30);
     const std::vector<bool> slides = in.flags_or_period("attention.sliding_window_pattern", period, m.layers);
     std::vector<std::uint32_t> all;
+    all.reserve(slides.size());
     for (const bool slide : slides) all.push_back(slide ? window : 0);
     return all;
 }
@@ -67,7 +78,7 @@ Value Decoder::output_rms_norm(Value x, float eps) {
 }
 
 Value Decoder::output_layer_norm(Value x, float eps, Bias bias) {
-    const Weight b = bias == Bias::none ? Weight{}
+    const Weight b = bias == Bias::none       ? Weight{}
                      : bias == Bias::required ? in.vector("output_norm.bias", m.width)
                                               : in.optional_vector("output_norm.bias", m.width);
     return g.layer_norm(x, in.vector("output_norm.weight", m.width), b, eps);
@@ -78,13 +89,17 @@ Weight Decoder::output() {
     return own ? own : embedding;
 }
 
-std::string Layer::name(const char* part, const char* kind) const { return fmt::format("blk.{}.{}.{}", index_, part, kind); }
+std::string Layer::name(const char* part, const char* kind) const {
+    return fmt::format("blk.{}.{}.{}", index_, part, kind);
+}
 
 Weight Layer::matrix(const char* part, std::uint64_t rows, std::uint64_t cols) const {
     return d_->in.matrix(name(part), rows, cols);
 }
 
-Weight Layer::vector(const char* part, std::uint64_t n) const { return d_->in.vector(name(part), n); }
+Weight Layer::vector(const char* part, std::uint64_t n) const {
+    return d_->in.vector(name(part), n);
+}
 
 Weight Layer::vectors(const char* part, std::uint32_t heads, std::uint32_t n) const {
     Weight w = d_->in.f32_matrix(name(part), heads, n);
@@ -93,12 +108,14 @@ Weight Layer::vectors(const char* part, std::uint32_t heads, std::uint32_t n) co
     return w;
 }
 
-Weight Layer::expert_matrices(const char* part, std::uint64_t slabs, std::uint64_t rows, std::uint64_t cols) const {
+Weight Layer::expert_matrices(const char* part, std::uint64_t slabs, std::uint64_t rows,
+                              std::uint64_t cols) const {
     return d_->in.experts(name(part), slabs, rows, cols);
 }
 
 Weight Layer::bias(const char* part, std::uint64_t n, Bias bias) const {
-    if (bias == Bias::optional && d_->in.has_tensor(fmt::format("blk.0.{}.bias", part))) bias = Bias::required;
+    if (bias == Bias::optional && d_->in.has_tensor(fmt::format("blk.0.{}.bias", part)))
+        bias = Bias::required;
     return bias == Bias::required ? d_->in.vector(name(part, "bias"), n) : Weight{};
 }
 
@@ -132,10 +149,12 @@ Layer::QKV Layer::qkv(Value x, Bias with) const {
     return {part(0, q), part(q, k), part(q + k, v)};
 }
 
-Value Layer::attention_output(Value x, Bias with) const { return linear(x, "attn_output", d_->m.width, with); }
+Value Layer::attention_output(Value x, Bias with) const {
+    return linear(x, "attn_output", d_->m.width, with);
+}
 
-Value Layer::gated_parts(Value x, Activation kind, const char* gate, const char* up, const char* down, std::uint64_t inner,
-                         Bias with) const {
+Value Layer::gated_parts(Value x, Activation kind, const char* gate, const char* up, const char* down,
+                         std::uint64_t inner, Bias with) const {
     const Value a = linear(x, gate, inner, with), b = linear(x, up, inner, with);
     return linear(d_->g.gated(kind, a, b), down, d_->m.width, with);
 }
@@ -154,19 +173,20 @@ Value Layer::mlp(Value x, Activation kind, std::uint64_t inner, Bias with) const
     return linear(d_->g.activate(kind, linear(x, "ffn_up", inner, with)), "ffn_down", d_->m.width, with);
 }
 
-Value Layer::experts(Value x, Activation kind, std::uint64_t inner, std::uint32_t count, const graph::Routing& options,
-                     Bias with) const {
+Value Layer::experts(Value x, Activation kind, std::uint64_t inner, std::uint32_t count,
+                     const graph::Routing& options, Bias with) const {
     graph::Graph& g = d_->g;
     const std::uint64_t width = d_->m.width;
-    const auto biases = [&](const char* part, std::uint64_t rows) {
-        return with == Bias::none ? Weight{} : d_->in.f32_matrix(name(part, "bias"), count, rows);
+    const auto biases = [&](const char* part, std::uint64_t n) {
+        return with == Bias::none ? Weight{} : d_->in.f32_matrix(name(part, "bias"), count, n);
     };
     const Value routing = g.route(linear(x, "ffn_gate_inp", count, with), options);
     const Value rows = g.gather_experts(x, routing);
     const auto product = [&](Value in, const char* part, std::uint64_t out, std::uint64_t cols) {
         return g.linear_experts(in, routing, expert_matrices(part, count, out, cols), biases(part, out));
     };
-    const Value gate = product(rows, "ffn_gate_exps", inner, width), up = product(rows, "ffn_up_exps", inner, width);
+    const Value gate = product(rows, "ffn_gate_exps", inner, width),
+                up = product(rows, "ffn_up_exps", inner, width);
     return g.combine_experts(product(g.gated(kind, gate, up), "ffn_down_exps", width, inner), routing);
 }
 
@@ -191,7 +211,8 @@ Weight elements_of(const Weight& w, std::uint64_t first, std::uint64_t count) {
 
 std::vector<float> alibi_slopes(std::uint32_t heads, float max_bias) {
     const std::uint32_t power = std::bit_floor(heads);
-    const double ln2 = kernels::natural_log(2.0), each = static_cast<double>(max_bias) / static_cast<double>(power);
+    const double ln2 = kernels::natural_log(2.0),
+                 each = static_cast<double>(max_bias) / static_cast<double>(power);
     std::vector<float> slopes;
     for (std::uint32_t h = 0; h < heads; ++h) {
         const double exponent = h < power ? each * static_cast<double>(h + 1)

@@ -1,4 +1,5 @@
-// What the architectures have in common: dimensions, the names of tensors, and the parts that papers name in one word.
+// What the architectures have in common: dimensions, the names of tensors, and the parts that papers name in
+// one word.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +45,8 @@ public:
     std::uint32_t rotated() const;
     // Angles for the rotated dimensions of a head.
     std::uint32_t add_rope(RopeMode mode);
-    // For each layer: how many positions it sees, 0: all. A period of n makes every n-th layer see all, unless the file
-    // says which ones do.
+    // For each layer: how many positions it sees, 0: all. A period of n makes every n-th layer see all,
+    // unless the file says which ones do.
     std::vector<std::uint32_t> windows(std::uint32_t period) const;
 
     Value embed() { return g.embed(embedding); }
@@ -67,7 +68,8 @@ public:
     Weight vector(const char* part, std::uint64_t n) const;
     // A vector for each head, as one vector.
     Weight vectors(const char* part, std::uint32_t heads, std::uint32_t n) const;
-    Weight expert_matrices(const char* part, std::uint64_t slabs, std::uint64_t rows, std::uint64_t cols) const;
+    Weight expert_matrices(const char* part, std::uint64_t slabs, std::uint64_t rows,
+                           std::uint64_t cols) const;
     Weight bias(const char* part, std::uint64_t n, Bias bias) const;
 
     Value linear(Value x, const char* part, std::uint64_t rows, Bias bias = Bias::none) const;
@@ -91,8 +93,8 @@ public:
     // ffn_up, activation, ffn_down.
     Value mlp(Value x, Activation kind, std::uint64_t inner, Bias bias) const;
     // ffn_*_exps, chosen by ffn_gate_inp.
-    Value experts(Value x, Activation kind, std::uint64_t inner, std::uint32_t count, const graph::Routing& routing,
-                  Bias bias = Bias::none) const;
+    Value experts(Value x, Activation kind, std::uint64_t inner, std::uint32_t count,
+                  const graph::Routing& routing, Bias bias = Bias::none) const;
     // ffn_*_shexp: a gated part that sees every token.
     Value shared_expert(Value x, Activation kind, std::uint64_t inner) const;
 
@@ -104,8 +106,8 @@ public:
 
 private:
     std::string name(const char* part, const char* kind = "weight") const;
-    Value gated_parts(Value x, Activation kind, const char* gate, const char* up, const char* down, std::uint64_t inner,
-                      Bias bias) const;
+    Value gated_parts(Value x, Activation kind, const char* gate, const char* up, const char* down,
+                      std::uint64_t inner, Bias bias) const;
 
     Decoder* d_;
     std::uint32_t index_;
@@ -116,8 +118,8 @@ Weight rows_of(const Weight& w, std::uint64_t first, std::uint64_t count);
 // Elements [first, first + count) of a vector.
 Weight elements_of(const Weight& w, std::uint64_t first, std::uint64_t count);
 
-// A power of two per head (Press, Smith and Lewis, arXiv:2108.12409, section 3; between powers for other numbers of heads
-// as in the authors' code).
+// A power of two per head (Press, Smith and Lewis, arXiv:2108.12409, section 3; between powers for other
+// numbers of heads as in the authors' code).
 std::vector<float> alibi_slopes(std::uint32_t heads, float max_bias);
 
 }  // namespace tern::models

@@ -1,5 +1,6 @@
-// Phi-2 (Microsoft, 2023; the architecture of Phi-1.5, Li et al., arXiv:2309.05463): attention and feed-forward part side by
-// side behind one LayerNorm, rotary positions on a part of each head, biases everywhere, the output's included.
+// Phi-2 (Microsoft, 2023; the architecture of Phi-1.5, Li et al., arXiv:2309.05463): attention and
+// feed-forward part side by side behind one LayerNorm, rotary positions on a part of each head, biases
+// everywhere, the output's included.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -22,7 +23,8 @@ Definition define_phi2(Loader& in) {
         const Value parallel = layer.mlp(normal, Activation::gelu, inner, Bias::required);
         x = g.add(g.add(layer.attention_output(h, Bias::required), parallel), x);
     }
-    g.set_logits(g.linear(d.output_layer_norm(x, eps, Bias::required), d.output(), in.vector("output.bias", d.m.vocab_size)));
+    g.set_logits(g.linear(d.output_layer_norm(x, eps, Bias::required), d.output(),
+                          in.vector("output.bias", d.m.vocab_size)));
     return std::move(d.model);
 }
 

@@ -1,5 +1,5 @@
-// Qwen3 (Yang et al., arXiv:2505.09388): no biases, but an RMSNorm of each head's queries and keys before they are
-// rotated; and its mixture of experts, whose chosen weights are normalised.
+// Qwen3 (Yang et al., arXiv:2505.09388): no biases, but an RMSNorm of each head's queries and keys before
+// they are rotated; and its mixture of experts, whose chosen weights are normalised.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -12,7 +12,8 @@ Definition define_qwen3(Loader& in) {
     const bool mixture = in.architecture() == "qwen3moe";
     const std::uint32_t n_experts = mixture ? in.u32("expert_count", 1, 4096) : 0;
     const std::uint32_t used = mixture ? in.u32("expert_used_count", 1, n_experts) : 0;
-    const std::uint64_t inner = mixture ? in.u32("expert_feed_forward_length", 1, 1u << 24) : d.feed_forward();
+    const std::uint64_t inner =
+        mixture ? in.u32("expert_feed_forward_length", 1, 1u << 24) : d.feed_forward();
 
     Value x = d.embed();
     for (std::uint32_t i = 0; i < d.m.layers; ++i) {
@@ -26,7 +27,8 @@ Definition define_qwen3(Loader& in) {
         x = g.add(x, layer.attention_output(h));
 
         h = layer.rms_norm(x, "ffn_norm", eps);
-        x = g.add(x, mixture ? layer.experts(h, Activation::silu, inner, n_experts, {.used = used, .normalise = true})
+        x = g.add(x, mixture ? layer.experts(h, Activation::silu, inner, n_experts,
+                                             {.used = used, .normalise = true})
                              : layer.gated(h, Activation::silu, inner));
     }
     g.set_logits(g.linear(d.output_rms_norm(x, eps), d.output()));

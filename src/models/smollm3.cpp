@@ -1,5 +1,5 @@
-// SmolLM3 (Hugging Face, 2025, huggingface.co/blog/smollm3): Llama in which every fourth layer has no positions at all
-// (NoPE; Yang et al., arXiv:2501.18795).
+// SmolLM3 (Hugging Face, 2025, huggingface.co/blog/smollm3): Llama in which every fourth layer has no
+// positions at all (NoPE; Yang et al., arXiv:2501.18795).
 #include "models/parts.h"
 
 namespace tern::models {

@@ -1,5 +1,6 @@
-// StableLM (Bellagente et al., arXiv:2402.17834): LayerNorm with biases, rotary positions on a part of each head, SwiGLU.
-// StableLM 2 12B norms queries and keys by head and has attention and feed-forward part side by side (no ffn_norm).
+// StableLM (Bellagente et al., arXiv:2402.17834): LayerNorm with biases, rotary positions on a part of each
+// head, SwiGLU. StableLM 2 12B norms queries and keys by head and has attention and feed-forward part side by
+// side (no ffn_norm).
 #include "models/parts.h"
 
 namespace tern::models {

@@ -1,5 +1,5 @@
-// StarCoder2 (Lozhkov et al., arXiv:2402.19173): LayerNorm and biases as in GPT-2, rotary positions, grouped-query
-// attention.
+// StarCoder2 (Lozhkov et al., arXiv:2402.19173): LayerNorm and biases as in GPT-2, rotary positions,
+// grouped-query attention.
 #include "models/parts.h"
 
 namespace tern::models {
@@ -16,7 +16,8 @@ Definition define_starcoder2(Loader& in) {
         const Layer layer = d.layer(i);
         Value h = layer.layer_norm(x, "attn_norm", eps, Bias::required);
         const auto [q, k, v] = layer.qkv(h, Bias::required);
-        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
         layer.keep_outputs(h, x);
         x = g.add(x, layer.attention_output(h, Bias::required));
         h = layer.layer_norm(x, "ffn_norm", eps, Bias::required);

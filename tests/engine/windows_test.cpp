@@ -8,7 +8,7 @@
 namespace tern::test {
 namespace {
 
-class Windows : public testing::TestWithParam<const char*> {};
+class BeyondWindows : public testing::TestWithParam<const char*> {};
 
 // docs/numerics.md, "Scores of tokens".
 float logprob(std::span<const float> row, TokenId token) {
@@ -18,7 +18,7 @@ float logprob(std::span<const float> row, TokenId token) {
     return static_cast<float>(static_cast<double>(row[static_cast<std::size_t>(token)]) - (max + std::log(sum)));
 }
 
-TEST_P(Windows, TheEngineGivesTheLogitsOfASession) {
+TEST_P(BeyondWindows, TheEngineGivesTheLogitsOfASession) {
     TERN_REFERENCE(path, std::string("arch/") + GetParam() + ".gguf");
     const auto file = gguf::File::open(path);
     const std::string key = std::string(file.get("general.architecture").as_string()) + ".attention.sliding_window";
@@ -70,7 +70,28 @@ TEST_P(Windows, TheEngineGivesTheLogitsOfASession) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Windows, testing::Values("gemma2", "gemma3", "gpt-oss", "phi3", "olmo2"), [](const auto& p) {
+// A context slides only where all keys can be rotated to other positions: not behind windows, not with learned positions,
+// layers without positions, or angles that depend on the context.
+TEST(Windows, WhatCannotSlideSaysSo) {
+    for (const char* name : {"gemma2", "gpt2", "smollm3", "phi3", "qwen2"}) {
+        TERN_REFERENCE(path, std::string("arch/") + name + ".gguf");
+        Engine engine(Model::load(Runtime({.threads = 1}), path), {.context = 128});
+        Request request = ids(some_tokens(120, 3, 320), 20);
+        request.when_full = ContextPolicy::slide;
+        if (name == std::string("qwen2")) {
+            EXPECT_EQ(answer(engine.submit(request)).tokens.size(), 20u);
+            continue;
+        }
+        try {
+            (void)engine.submit(request);
+            ADD_FAILURE() << name << " was accepted";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), ErrorCode::unsupported) << name;
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, BeyondWindows, testing::Values("gemma2", "gemma3", "gpt-oss", "phi3", "olmo2"), [](const auto& p) {
     std::string name = p.param;
     std::replace(name.begin(), name.end(), '-', '_');
     return name;

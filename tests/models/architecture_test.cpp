@@ -235,6 +235,21 @@ TEST_P(Broken, IsNamed) {
 INSTANTIATE_TEST_SUITE_P(Models, Broken, testing::Values("llama", "mixtral"),
                          [](const auto& p) { return std::string(p.param); });
 
+// The refusal lists what the registry has.
+TEST(Models, ReadmeNamesEveryArchitecture) {
+    const std::string readme = test::read_file(std::filesystem::path(TERN_SOURCE_DIR) / "README.md");
+    gguf::Writer out;
+    out.add_string("general.architecture", "perceptron");
+    const float one = 1.0f;
+    out.add_tensor("w", DType::F32, std::vector<std::uint64_t>{1}, std::as_bytes(std::span(&one, 1)));
+    const std::string message = load_error(out.to_bytes(), ErrorCode::unsupported);
+    std::istringstream names(message.substr(message.find("known: ") + 7));
+    std::size_t n = 0;
+    for (std::string name; std::getline(names >> std::ws, name, ','); ++n)
+        EXPECT_NE(readme.find("`" + name + "`"), std::string::npos) << name;
+    EXPECT_GT(n, 20u);
+}
+
 TEST(Models, VocabularyOnlyFilesAreRefused) {
     TERN_REFERENCE(path, "vocab/gpt-2.gguf");
     try {

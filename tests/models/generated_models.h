@@ -292,6 +292,15 @@ inline constexpr GeneratedModel kGenerated[] = {
              m.gated(i, "_shexp", 56);
          }
      }},
+    {"granite-no-positions", "granite",
+     [](ModelMaker& m) {
+         m.shape();
+         rms(m);
+         m.rotary();
+         m.flag("rope.scaling.finetuned", false);
+         m.f32("logit_scale", 4.0f);
+         llama_like(m);
+     }},
     {"minicpm", "minicpm",
      [](ModelMaker& m) {
          m.shape();

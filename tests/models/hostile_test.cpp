@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "models/changed_file.h"
+#include "models/generated_models.h"
 #include "models/tiny_model.h"
 #include "support/reference_data.h"
 
@@ -378,6 +379,69 @@ TEST_P(EveryModel, KeysHaveTheirTypes) {
         ++checked;
     }
     EXPECT_GT(checked, 6u);
+}
+
+// Whatever number a key holds: refused with an Error, or a model that computes.
+void expect_any_numbers_survive(const gguf::File& file) {
+    const std::string prefix = std::string(file.get("general.architecture").as_string()) + ".";
+    std::size_t loaded = 0, refused = 0;
+    const auto try_with = [&](const std::string& key, const std::function<void(gguf::Writer&)>& add) {
+        const std::vector<std::byte> bytes = changed(file, {.drop_key = key, .add = add});
+        try {
+            const Model model = Model::load(runtime(), gguf::File::parse(bytes, "numbers.gguf"));
+            const std::uint32_t context = std::min<std::uint32_t>(8, model.info().context_length);
+            Session session(model, {.context = context, .batch = 4});
+            const std::vector<TokenId> tokens(std::min<std::uint32_t>(3, context), 1);
+            EXPECT_EQ(session.eval(tokens).size(), model.info().vocab_size) << key;
+            ++loaded;
+        } catch (const Error& e) {
+            EXPECT_TRUE(e.code() == ErrorCode::bad_file || e.code() == ErrorCode::unsupported ||
+                        e.code() == ErrorCode::out_of_memory)
+                << key << ": " << e.what();
+            ++refused;
+        }
+    };
+    for (const gguf::Value& v : file.metadata()) {
+        const std::string key(v.key());
+        if (!key.starts_with(prefix)) continue;
+        if (v.type() == gguf::ValueType::u32)
+            for (const std::uint32_t n : {0u, 1u, 2u, 3u, 4u, 6u, 8u, 24u, 64u, 255u, 65536u, 0x7fffffffu, 0xffffffffu})
+                try_with(key, [&](gguf::Writer& w) { w.add_u32(key, n); });
+        if (v.type() == gguf::ValueType::f32)
+            for (const float x : {0.0f, -1.0f, 1.0f, 1e-30f, 1e-9f, 1e9f, 1e30f, std::numeric_limits<float>::infinity(),
+                                  std::nanf("")})
+                try_with(key, [&](gguf::Writer& w) { w.add_f32(key, x); });
+    }
+    EXPECT_GT(refused, 20u);
+    EXPECT_GT(loaded, 2u);
+}
+
+TEST_P(EveryModel, AnyNumbersAreSurvived) {
+    TERN_REFERENCE(path, std::string("arch/") + GetParam() + ".gguf");
+    expect_any_numbers_survive(gguf::File::open(path));
+}
+
+TEST(HostileModel, AnyNumbersInGeneratedModelsAreSurvived) {
+    for (const GeneratedModel& model : kGenerated) {
+        SCOPED_TRACE(model.name);
+        const std::vector<std::byte> bytes = generate(model);
+        expect_any_numbers_survive(gguf::File::parse(bytes, model.name));
+    }
+}
+
+// GPT-2 has learned so many positions and no others.
+TEST(HostileModel, AContextBeyondTheLearnedPositionsIsRefused) {
+    TERN_REFERENCE(path, "arch/gpt2.gguf");
+    const Model model = Model::load(runtime(), path);
+    EXPECT_NO_THROW(Session(model, {.context = 256, .batch = 4}));
+    EXPECT_NO_THROW(Session(model, {.batch = 4}));
+    try {
+        Session(model, {.context = 257, .batch = 4});
+        ADD_FAILURE() << "accepted";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::invalid_argument);
+        EXPECT_NE(std::string(e.what()).find("256"), std::string::npos) << e.what();
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EveryModel,

@@ -1,7 +1,6 @@
 #include "backend/cpu/program.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -463,8 +462,9 @@ void CpuProgram::choose_experts(const Op& op, std::size_t row) const noexcept {
     };
     if (op.groups > 1) {
         const std::uint32_t n = op.experts / op.groups;
+        const auto group_of = [&](std::uint32_t g) { return choice + std::size_t{g} * n; };
         const auto sum_of_two = [&](std::uint32_t g) {
-            const float* of = choice + g * n;
+            const float* of = group_of(g);
             const std::uint32_t first = best_of(of, n, nullptr, 0);
             return n > 1 ? of[first] + of[best_of(of, n, &first, 1)] : of[first];
         };
@@ -473,12 +473,12 @@ void CpuProgram::choose_experts(const Op& op, std::size_t row) const noexcept {
             std::uint32_t worst = op.groups;
             float least = 0;
             for (std::uint32_t g = 0; g < op.groups; ++g) {
-                if (std::isinf(choice[g * n]) && choice[g * n] < 0) continue;
+                if (*group_of(g) == -std::numeric_limits<float>::infinity()) continue;  // left out already
                 const float sum = sum_of_two(g);
                 if (worst == op.groups || !(sum > least)) worst = g, least = sum;
             }
             if (worst == op.groups) break;
-            std::fill_n(choice + worst * n, n, -std::numeric_limits<float>::infinity());
+            std::fill_n(group_of(worst), n, -std::numeric_limits<float>::infinity());
         }
     }
     std::uint32_t* chosen = r.expert + row * op.used;
