@@ -295,7 +295,9 @@ Reply Engine::submit(Request request) {
                                 ids.size(), request.max_tokens, most, context, context - ids.size() + 1));
     if (request.when_full == ContextPolicy::slide) {
         if (!e.machine.kv().can_move())
-            throw Error(ErrorCode::unsupported, "the positions of this model cannot be moved, so its context cannot slide");
+            throw Error(ErrorCode::unsupported, fmt::format("backend '{}' cannot move the positions of this model, so its context cannot "
+                                                                "slide; ContextPolicy::stop and refuse can be had",
+                                                                e.machine.model().runtime().backend()));
         if (request.keep > context / 2)
             throw Error(ErrorCode::invalid_argument,
                         fmt::format("keep is {}; at most half the context, {}, can be kept", request.keep, context / 2));
