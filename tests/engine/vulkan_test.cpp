@@ -39,6 +39,28 @@ TEST(VulkanEngine, GivesTheCpusTextOfTheBuiltInModel) {
     expect_same_texts(std::filesystem::path(TERN_SOURCE_DIR) / "examples" / "demo-model" / "tern-demo.gguf");
 }
 
+// A full context drops its older half, and the keys of the rest are rotated.
+TEST(VulkanEngine, ASlidingContextGivesTheCpusText) {
+    if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
+    TERN_REFERENCE(path, "models/stories260k.gguf");
+    for (const KvType type : {KvType::f32, KvType::f16}) {
+        std::string texts[2];
+        for (const bool vulkan : {false, true}) {
+            const Runtime runtime(vulkan ? RuntimeOptions{.backend = "vulkan", .device = vulkan_device()}
+                                         : RuntimeOptions{.threads = 2});
+            Engine engine(Model::load(runtime, path), {.context = 96, .kv_type = type});
+            Request r = greedy("Once upon a time", 200);
+            r.when_full = ContextPolicy::slide;
+            r.keep = 4;
+            r.ignore_end = true;
+            Reply reply = engine.submit(std::move(r));
+            texts[vulkan] = reply.text();
+            EXPECT_GT(reply.dropped(), 0u);
+        }
+        EXPECT_EQ(texts[1], texts[0]);
+    }
+}
+
 TEST(VulkanEngine, GivesTheCpusTextOfStories260k) {
     TERN_REFERENCE(path, "models/stories260k.gguf");
     expect_same_texts(path);

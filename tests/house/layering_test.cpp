@@ -53,6 +53,7 @@ std::string check_external(std::string_view file, const Include& include) {
     }
     if (name == "cblas.h" && is_in(file, "src") && !is_in(file, "src/backend/blas"))
         return "OpenBLAS is known to backend blas only";
+    if (name.starts_with("vulkan/") && !is_in(file, "src/backend/vulkan")) return "Vulkan is known to backend vulkan only";
     if (is_in(file, "examples")) {
         const bool known = is_standard(name) || name.starts_with("CLI/") || name == "httplib.h" ||
                            name.starts_with("nlohmann/") || name.starts_with("fmt/") || name.starts_with("sys/") || name.find('/') == name.npos;

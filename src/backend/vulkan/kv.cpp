@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
+#include "kernels/formats/half.h"
 #include "kernels/kernel.h"
 
 namespace tern::backend::vulkan {
@@ -30,7 +32,7 @@ const char* kv_variant(KvType type) noexcept {
 }
 
 VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, KvType type, std::uint32_t pages)
-    : device_(std::move(device)), type_(type), pages_(pages), groups_(kv_groups(graph, type)), serial_(device_->new_serial()) {
+    : device_(std::move(device)), graph_(graph), type_(type), pages_(pages), groups_(kv_groups(graph, type)), serial_(device_->new_serial()) {
     std::vector<std::uint32_t> filled(groups_.count(), 0);
     for (std::size_t i = 0; i < graph.kv_layers().size(); ++i) {
         const graph::KvLayer& layer = graph.kv_layers()[i];
@@ -78,8 +80,66 @@ void VulkanKv::write_page(std::uint32_t page, std::span<const std::byte> from) {
     }
 }
 
-void VulkanKv::move(std::span<const std::uint32_t>, std::uint32_t, std::uint32_t, std::uint32_t) {
-    throw Error(ErrorCode::internal, "backend 'vulkan' does not move positions");
+bool VulkanKv::can_move() const noexcept {
+    for (const graph::KvLayer& layer : graph_.kv_layers())
+        if (layer.rope < 0 || layer.window != 0) return false;
+    return type_ == KvType::f32 || type_ == KvType::f16;
+}
+
+// On the host: this happens once in half a context.
+void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to, std::uint32_t count) {
+    constexpr std::uint32_t kPage = kernels::kPageTokens;
+    const std::uint32_t first_block = to / kPage, end_block = (from + count + kPage - 1) / kPage,
+                        written_blocks = (to + count + kPage - 1) / kPage;
+    std::vector<std::uint32_t> words;
+    std::vector<float> key, angles;
+    for (std::uint32_t l = 0; l < graph_.kv_layers().size(); ++l) {
+        const graph::KvLayer& layer = graph_.kv_layers()[l];
+        const graph::Rope& rope = graph_.ropes()[static_cast<std::size_t>(layer.rope)];
+        const std::size_t half = rope.inv_freq.size();
+        angles.resize(2 * half);
+        // The keys were multiplied by the rope's factor when they were first rotated; it is not applied again.
+        kernels::rope_table(rope.inv_freq.data(), half, -static_cast<double>(from - to), 1.0f, angles.data(),
+                            angles.data() + half);
+        const Slot& slot = slots_[slot_[l]];
+        const std::size_t page = page_words(l);
+        words.resize(page * (end_block - first_block));
+        const auto page_at = [&](std::uint32_t block) {
+            return table[block * groups_.count() + groups_.of_layer[l]] * slot.page_bytes;
+        };
+        const auto bytes_of = [&](std::uint32_t block) {
+            return std::as_writable_bytes(std::span(words).subspan((block - first_block) * page, page));
+        };
+        for (std::uint32_t b = first_block; b < end_block; ++b) device_->download(slot.buffer, page_at(b), bytes_of(b));
+        const std::uint32_t kw = kv_words(type_, layer.k_dim), vw = kv_words(type_, layer.v_dim);
+        key.resize(layer.k_dim + 1);
+        for (std::uint32_t h = 0; h < layer.heads; ++h)
+            for (std::uint32_t i = 0; i < count; ++i) {
+                const auto head = [&](std::uint32_t position) {
+                    return words.data() + (position / kPage - first_block) * page + std::size_t{h} * kPage * (kw + vw);
+                };
+                const std::uint32_t source = (from + i) % kPage, target = (to + i) % kPage;
+                const std::uint32_t* old = head(from + i);
+                std::uint32_t* next = head(to + i);
+                for (std::uint32_t w = 0; w < kw; ++w) {
+                    const std::uint32_t word = old[w * kPage + source];
+                    if (type_ == KvType::f32) {
+                        key[w] = std::bit_cast<float>(word);
+                    } else {
+                        key[2 * w] = kernels::f16_to_f32(static_cast<std::uint16_t>(word));
+                        key[2 * w + 1] = kernels::f16_to_f32(static_cast<std::uint16_t>(word >> 16));
+                    }
+                }
+                kernels::table_ref().rope(key.data(), 1, layer.k_dim, half * 2, angles.data(), angles.data() + half, rope.mode);
+                for (std::uint32_t w = 0; w < kw; ++w)
+                    next[w * kPage + target] =
+                        type_ == KvType::f32 ? std::bit_cast<std::uint32_t>(key[w])
+                                             : std::uint32_t{kernels::f32_to_f16(key[2 * w])} |
+                                                   std::uint32_t{kernels::f32_to_f16(key[2 * w + 1])} << 16;
+                std::copy_n(old + kw * kPage + source * vw, vw, next + kw * kPage + target * vw);
+            }
+        for (std::uint32_t b = first_block; b < written_blocks; ++b) device_->upload(slot.buffer, page_at(b), bytes_of(b));
+    }
 }
 
 }  // namespace tern::backend::vulkan

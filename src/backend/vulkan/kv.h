@@ -29,7 +29,8 @@ public:
     void copy_page(std::uint32_t from, std::uint32_t to) override;
     void read_page(std::uint32_t page, std::span<std::byte> to) const override;
     void write_page(std::uint32_t page, std::span<const std::byte> from) override;
-    bool can_move() const noexcept override { return false; }
+    // f32 and f16 only.
+    bool can_move() const noexcept override;
     void move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to, std::uint32_t count) override;
 
     KvType type() const noexcept { return type_; }
@@ -46,6 +47,7 @@ private:
         Buffer buffer;
     };
     std::shared_ptr<Device> device_;
+    const graph::Graph& graph_;
     KvType type_;
     std::uint32_t pages_;
     KvGroups groups_;
