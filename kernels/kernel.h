@@ -107,6 +107,10 @@ struct AttentionArgs {
     const std::uint32_t* lo;
     const std::uint32_t* hi;
     float softcap;  // 0: none; otherwise score = softcap * tanh(score / softcap)
+    // ALiBi (arXiv:2108.12409), null: none. Then score = fma(-slopes[r], |float(i) - float(positions[r])|, score) for the
+    // position i, after the softcap.
+    const float* slopes;
+    const std::uint32_t* positions;  // of the query rows; looked at only with slopes
     // Results per row: running maximum, sum of exponentials, unnormalised output (v_dim, o_stride apart).
     // A row that sees nothing of the chunk gets m = -infinity, l = 0, o = 0.
     float* m;
@@ -124,6 +128,16 @@ inline constexpr std::size_t attention_scratch_bytes(std::size_t k_dim, std::siz
 enum class RopeMode : std::uint8_t {
     adjacent,  // pairs (0,1), (2,3) …   GGUF "norm"
     halves,    // pairs (0,n/2), (1,n/2+1) …   GGUF "neox"
+};
+
+// What an activation makes of x; docs/numerics.md, "Activations".
+enum class Activation : std::uint8_t {
+    silu,          // x * sigmoid(x)
+    gelu,          // x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is GELU with tanh
+    gelu_erf,      // x / 2 * (1 + erf(x / sqrt(2)))
+    relu_squared,  // max(x, 0)^2
+    sigmoid,
+    clamped_silu,  // gated only: g * sigmoid(1.702 g) * (u + 1), g at most 7 and u within -7 and 7 (gpt-oss)
 };
 
 inline constexpr std::size_t kFormatSlots = 64;  // indexed by GGUF type id
@@ -146,7 +160,10 @@ struct KernelTable {
     void (*mul)(const float* a, const float* b, float* out, std::size_t n) = nullptr;
     void (*scale)(const float* a, float s, float* out, std::size_t n) = nullptr;
     void (*add_scaled)(const float* a, float s, float* out, std::size_t n) = nullptr;  // out = fma(a, s, out)
-    void (*silu_mul)(const float* gate, const float* up, float* out, std::size_t n) = nullptr;
+    void (*softcap)(const float* a, float cap, float* out, std::size_t n) = nullptr;  // out = cap * tanh(a / cap)
+    void (*activate)(Activation kind, const float* x, float* out, std::size_t n) = nullptr;
+    // out = activation(gate) * up
+    void (*gated)(Activation kind, const float* gate, const float* up, float* out, std::size_t n) = nullptr;
     // p = softmax(x) over n > 0. x == p allowed.
     void (*softmax)(const float* x, float* p, std::size_t n) = nullptr;
     // Rotates `heads` heads of head_dim in place, the first n_rot dimensions of each; cos and sin hold n_rot/2 each.

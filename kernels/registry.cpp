@@ -65,7 +65,9 @@ void overlay(KernelSet& set, const KernelTable& faster) noexcept {
     take(t.mul, faster.mul);
     take(t.scale, faster.scale);
     take(t.add_scaled, faster.add_scaled);
-    take(t.silu_mul, faster.silu_mul);
+    take(t.softcap, faster.softcap);
+    take(t.activate, faster.activate);
+    take(t.gated, faster.gated);
     take(t.softmax, faster.softmax);
     take(t.rope, faster.rope);
     take(t.kv_store, faster.kv_store);

@@ -1,5 +1,7 @@
 // The angles of rotary position embeddings. Plain double additions, multiplications and divisions only, so that every
 // compiler and processor gives the same bits (docs/numerics.md, "Rotary tables").
+#include "kernels/rope.h"
+
 #include "kernels/kernel.h"
 
 #include <cstring>
@@ -90,6 +92,9 @@ double exp_moderate(double x) {
 }
 
 }  // namespace
+
+double natural_log(double x) { return log_positive(x); }
+double natural_exp(double x) { return exp_moderate(x); }
 
 void rope_table(const double* inv_freq, std::size_t n_half, double position, float factor, float* cos, float* sin) {
     for (std::size_t i = 0; i < n_half; ++i) {

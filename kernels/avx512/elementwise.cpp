@@ -10,7 +10,9 @@ void fill_elementwise(KernelTable& table) noexcept {
     table.mul = mul_rows;
     table.scale = scale_row;
     table.add_scaled = add_scaled_row;
-    table.silu_mul = silu_mul_rows;
+    table.softcap = softcap_row;
+    table.activate = activate;
+    table.gated = gated;
     table.rope = rope;
 }
 

@@ -83,14 +83,18 @@ private:
 
 // One page for one query row; positions [first, last) of the page are visible, at least one.
 template <class Page>
-void attend_page(const AttentionArgs& a, const Page& page, std::size_t first, std::size_t last, const float* q, float& m,
-                 float& l, float* o) {
+void attend_page(const AttentionArgs& a, const Page& page, std::size_t begin, std::size_t first, std::size_t last,
+                 std::size_t r, float& m, float& l, float* o) {
+    const float* q = a.q + r * a.q_stride;
+    const float slope = a.slopes ? a.slopes[r] : 0.0f;
+    const float position = a.slopes ? static_cast<float>(a.positions[r]) : 0.0f;
     float p[kPageTokens] = {};
     float page_max = -kInfinity;
     for (std::size_t d = 0; d < a.k_dim; ++d)
         for (std::size_t i = first; i < last; ++i) p[i] = std::fma(page.k(i, d), q[d], p[i]);
     for (std::size_t i = first; i < last; ++i) {
         if (a.softcap != 0.0f) p[i] = a.softcap * ref::tanh(p[i] / a.softcap);
+        if (a.slopes) p[i] = std::fma(-slope, std::fabs(static_cast<float>(begin + i) - position), p[i]);
         page_max = max_plus_zero(page_max, p[i]);
     }
     const float m_new = max_plus_zero(m, page_max);
@@ -121,7 +125,7 @@ void attend(const AttentionArgs& a) {
             const std::size_t last = hi < begin + kPageTokens ? (hi > begin ? hi - begin : 0) : kPageTokens;
             if (first >= last) continue;
             const Page page(a.pages[begin / kPageTokens], a.k_dim, a.v_dim);
-            attend_page(a, page, first, last, a.q + r * a.q_stride, a.m[r], a.l[r], o);
+            attend_page(a, page, begin, first, last, r, a.m[r], a.l[r], o);
         }
     }
 }

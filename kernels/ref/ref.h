@@ -16,7 +16,9 @@ void add(const float* a, const float* b, float* out, std::size_t n);
 void mul(const float* a, const float* b, float* out, std::size_t n);
 void scale(const float* a, float s, float* out, std::size_t n);
 void add_scaled(const float* a, float s, float* out, std::size_t n);
-void silu_mul(const float* gate, const float* up, float* out, std::size_t n);
+void softcap(const float* a, float cap, float* out, std::size_t n);
+void activate(Activation kind, const float* x, float* out, std::size_t n);
+void gated(Activation kind, const float* gate, const float* up, float* out, std::size_t n);
 void softmax(const float* x, float* p, std::size_t n);
 void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t n_rot, const float* cos, const float* sin,
           RopeMode mode);

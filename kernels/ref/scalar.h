@@ -82,6 +82,38 @@ inline float tanh(float x) {
     return std::copysign(y, x);
 }
 
+// Within 1.0: x + x * Q(x^2); beyond: 1 - exp(-T(|x|)) with T = -ln(1 - erf). The polynomials interpolate at the
+// Chebyshev points of [0, 1] and [1, 4]; beyond 4 the result is 1.
+inline float erf(float x) {
+    const float a = std::fabs(x);
+    if (a < 1.0f) {
+        const float z = x * x;
+        float p = 0x1.4a5690p-14f;
+        p = std::fma(p, z, -0x1.a45088p-11f);
+        p = std::fma(p, z, 0x1.541270p-8f);
+        p = std::fma(p, z, -0x1.b7fabap-6f);
+        p = std::fma(p, z, 0x1.ce2d10p-4f);
+        p = std::fma(p, z, -0x1.81273ep-2f);
+        p = std::fma(p, z, 0x1.06eba8p-3f);
+        return std::fma(x, p, x);
+    }
+    const float b = 4.0f < a ? 4.0f : a;
+    float t = -0x1.b77830p-20f;
+    t = std::fma(t, b, 0x1.825ce4p-15f);
+    t = std::fma(t, b, -0x1.38e5e6p-11f);
+    t = std::fma(t, b, 0x1.37ecc6p-8f);
+    t = std::fma(t, b, -0x1.b0e246p-6f);
+    t = std::fma(t, b, 0x1.c2e356p-4f);
+    t = std::fma(t, b, 0x1.437eb4p-1f);
+    t = std::fma(t, b, 0x1.2156fap+0f);
+    t = std::fma(t, b, -0x1.4fb068p-12f);
+    return std::copysign(1.0f - ref::exp(-t), x);
+}
+
+// -2 sqrt(2 / pi), and that times 0.044715.
+inline constexpr float kGeluLinear = -0x1.988454p+0f;
+inline constexpr float kGeluCubic = -0x1.2444f2p-4f;
+
 // The tree over 16 striped partial sums.
 inline float tree(const float* stripes) {
     float s[kStripes];

@@ -15,7 +15,9 @@ const KernelTable& table_ref() noexcept {
         t.mul = ref::mul;
         t.scale = ref::scale;
         t.add_scaled = ref::add_scaled;
-        t.silu_mul = ref::silu_mul;
+        t.softcap = ref::softcap;
+        t.activate = ref::activate;
+        t.gated = ref::gated;
         t.softmax = ref::softmax;
         t.rope = ref::rope;
         t.kv_store = ref::kv_store;

@@ -83,6 +83,9 @@ struct Rows {
     float* o;
     size_t o_stride;
     const uint64_t* visible;  // bit i: position i of the page
+    const float* slopes;      // null: none
+    const uint32_t* positions;
+    size_t begin;  // position of the page
 };
 
 // Fetches the lines of [offset, offset + bytes) of a page that comes next, and of one that comes later.
@@ -142,6 +145,12 @@ static inline __attribute__((always_inline)) void weigh(const AttentionArgs& a, 
         for (size_t i = 0; i < kVecs; ++i) {
             Vec s = load(p[t] + i * 16);
             if (a.softcap != 0.0f) s = mul(set1(a.softcap), tanh(div(s, set1(a.softcap))));
+            if (rows.slopes) {
+                const float lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+                const Vec position = add(set1(static_cast<float>(rows.begin + i * 16)), load(lanes));
+                const Vec distance = magnitude(sub(position, set1(static_cast<float>(rows.positions[t]))));
+                s = fma(set1(-rows.slopes[t]), distance, s);
+            }
             s = select(mask_bits(static_cast<uint32_t>(visible >> i * 16) & 0xffff), s, set1(lowest));
             store(p[t] + i * 16, s);
             top = max(top, s);
@@ -268,7 +277,8 @@ static inline void attend_page(const AttentionArgs& a, const PageView& page, siz
         uint64_t any = 0;
         for (size_t t = 0; t < n; ++t) any |= visible[t] = visible_bits(a, begin, r + t);
         if (!any) continue;
-        const Rows rows{a.q + r * a.q_stride, a.q_stride, a.m + r, a.l + r, a.o + r * a.o_stride, a.o_stride, visible};
+        const Rows rows{a.q + r * a.q_stride, a.q_stride, a.m + r, a.l + r, a.o + r * a.o_stride, a.o_stride, visible,
+                        a.slopes ? a.slopes + r : nullptr, a.slopes ? a.positions + r : nullptr, begin};
         attend_some<Element>(n, a, page, rows, p);
     }
 }

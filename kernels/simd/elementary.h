@@ -1,4 +1,4 @@
-// exp and tanh of docs/numerics.md over Vec.
+// exp, tanh and erf of docs/numerics.md over Vec.
 #pragma once
 
 namespace tern::kernels {
@@ -33,6 +33,30 @@ TERN_INLINE Vec tanh(Vec x) {
     const Vec small = fma(mul(x, z), p, x);
     const Vec large = sub(set1(1.0f), div(set1(2.0f), add(exp(add(a, a)), set1(1.0f))));
     return select(mask_less(a, set1(0.625f)), small, with_sign_of(large, x));
+}
+
+TERN_INLINE Vec erf(Vec x) {
+    const Vec a = magnitude(x);
+    const Vec z = mul(x, x);
+    Vec p = set1(0x1.4a5690p-14f);
+    p = fma(p, z, set1(-0x1.a45088p-11f));
+    p = fma(p, z, set1(0x1.541270p-8f));
+    p = fma(p, z, set1(-0x1.b7fabap-6f));
+    p = fma(p, z, set1(0x1.ce2d10p-4f));
+    p = fma(p, z, set1(-0x1.81273ep-2f));
+    p = fma(p, z, set1(0x1.06eba8p-3f));
+    const Vec b = min(set1(4.0f), a);
+    Vec t = set1(-0x1.b77830p-20f);
+    t = fma(t, b, set1(0x1.825ce4p-15f));
+    t = fma(t, b, set1(-0x1.38e5e6p-11f));
+    t = fma(t, b, set1(0x1.37ecc6p-8f));
+    t = fma(t, b, set1(-0x1.b0e246p-6f));
+    t = fma(t, b, set1(0x1.c2e356p-4f));
+    t = fma(t, b, set1(0x1.437eb4p-1f));
+    t = fma(t, b, set1(0x1.2156fap+0f));
+    t = fma(t, b, set1(-0x1.4fb068p-12f));
+    const Vec large = sub(set1(1.0f), exp(negate(t)));
+    return select(mask_less(a, set1(1.0f)), fma(x, p, x), with_sign_of(large, x));
 }
 
 // The larger one, never -0.

@@ -32,11 +32,61 @@ static void add_scaled_row(const float* a, float s, float* out, size_t n) {
                      fma(load_part(a + i, rest), factor, load_part(out + i, rest)));
 }
 
-TERN_INLINE Vec silu_times(Vec g, Vec u) { return mul(div(g, add(set1(1.0f), exp(negate(g)))), u); }
+static void softcap_row(const float* a, float cap, float* out, size_t n) {
+    const Vec c = set1(cap);
+    TERN_ELEMENTWISE(n, mul(c, tanh(div(load(a + i), c))), mul(c, tanh(div(load_part(a + i, rest), c))));
+}
 
-static void silu_mul_rows(const float* gate, const float* up, float* out, size_t n) {
-    TERN_ELEMENTWISE(n, silu_times(load(gate + i), load(up + i)),
-                     silu_times(load_part(gate + i, rest), load_part(up + i, rest)));
+// x * sigmoid(-minus).
+TERN_INLINE Vec times_sigmoid(Vec x, Vec minus) { return div(x, add(set1(1.0f), exp(minus))); }
+
+TERN_INLINE Vec silu(Vec x) { return times_sigmoid(x, negate(x)); }
+TERN_INLINE Vec gelu(Vec x) {
+    return times_sigmoid(x, mul(x, fma(mul(x, x), set1(-0x1.2444f2p-4f), set1(-0x1.988454p+0f))));
+}
+TERN_INLINE Vec gelu_erf(Vec x) {
+    return mul(mul(x, set1(0.5f)), add(set1(1.0f), erf(mul(x, set1(0x1.6a09e6p-1f)))));
+}
+TERN_INLINE Vec relu_squared(Vec x) {
+    const Vec positive = max(zero(), x);
+    return mul(positive, positive);
+}
+TERN_INLINE Vec sigmoid(Vec x) { return times_sigmoid(set1(1.0f), negate(x)); }
+TERN_INLINE Vec clamped_silu(Vec g, Vec u) {
+    g = min(set1(7.0f), g);
+    u = min(set1(7.0f), max(set1(-7.0f), u));
+    return mul(times_sigmoid(g, mul(g, set1(-1.702f))), add(u, set1(1.0f)));
+}
+
+static void activate(Activation kind, const float* x, float* out, size_t n) {
+#define TERN_ACTIVATE(f) TERN_ELEMENTWISE(n, f(load(x + i)), f(load_part(x + i, rest)))
+    switch (kind) {
+        case Activation::silu:
+        case Activation::clamped_silu: TERN_ACTIVATE(silu); break;
+        case Activation::gelu: TERN_ACTIVATE(gelu); break;
+        case Activation::gelu_erf: TERN_ACTIVATE(gelu_erf); break;
+        case Activation::relu_squared: TERN_ACTIVATE(relu_squared); break;
+        case Activation::sigmoid: TERN_ACTIVATE(sigmoid); break;
+    }
+#undef TERN_ACTIVATE
+}
+
+static void gated(Activation kind, const float* gate, const float* up, float* out, size_t n) {
+#define TERN_GATED(f)                                  \
+    TERN_ELEMENTWISE(n, mul(f(load(gate + i)), load(up + i)), \
+                     mul(f(load_part(gate + i, rest)), load_part(up + i, rest)))
+    switch (kind) {
+        case Activation::silu: TERN_GATED(silu); break;
+        case Activation::gelu: TERN_GATED(gelu); break;
+        case Activation::gelu_erf: TERN_GATED(gelu_erf); break;
+        case Activation::relu_squared: TERN_GATED(relu_squared); break;
+        case Activation::sigmoid: TERN_GATED(sigmoid); break;
+        case Activation::clamped_silu:
+            TERN_ELEMENTWISE(n, clamped_silu(load(gate + i), load(up + i)),
+                             clamped_silu(load_part(gate + i, rest), load_part(up + i, rest)));
+            break;
+    }
+#undef TERN_GATED
 }
 
 #undef TERN_ELEMENTWISE

@@ -24,11 +24,17 @@ const char* to_string(OpKind kind) noexcept {
     switch (kind) {
         case OpKind::embed: return "embed";
         case OpKind::rms_norm: return "rms_norm";
+        case OpKind::layer_norm: return "layer_norm";
         case OpKind::linear: return "linear";
+        case OpKind::linear_heads: return "linear_heads";
         case OpKind::add: return "add";
         case OpKind::mul: return "mul";
         case OpKind::scale: return "scale";
-        case OpKind::silu_mul: return "silu_mul";
+        case OpKind::softcap: return "softcap";
+        case OpKind::activate: return "activate";
+        case OpKind::gated: return "gated";
+        case OpKind::slice: return "slice";
+        case OpKind::concat: return "concat";
         case OpKind::rope: return "rope";
         case OpKind::attention: return "attention";
         case OpKind::take_outputs: return "take_outputs";
@@ -47,19 +53,38 @@ Value Graph::push(Op op, ValueInfo out) {
     return ops_.back().out;
 }
 
-Value Graph::embed(Weight table) {
+Value Graph::embed(Weight table, Lookup lookup) {
     Op op{.kind = OpKind::embed};
     const ValueInfo out{.cols = table.cols};
+    if (lookup == Lookup::position) max_positions_ = max_positions_ ? std::min(max_positions_, table.rows) : table.rows;
     op.weight = std::move(table);
+    op.lookup = lookup;
     return push(std::move(op), out);
 }
 
-Value Graph::rms_norm(Value x, Weight w, float eps) {
-    check(!w || (w.cols == info(x).cols && w.dtype == DType::F32), OpKind::rms_norm, "weight is not F32 of the width");
-    Op op{.kind = OpKind::rms_norm, .in = {x}};
+namespace {
+
+Op norm(OpKind kind, Value x, const ValueInfo& in, Weight w, Weight bias, float eps, std::uint32_t groups) {
+    check(groups > 0 && in.cols % groups == 0, kind, "the groups do not divide the width");
+    check(!w || ((w.cols == in.cols || w.cols == in.cols / groups) && w.dtype == DType::F32), kind,
+          "weight is not F32 of the width");
+    check(!bias || (bias.cols == w.cols && bias.dtype == DType::F32), kind, "bias is not F32 as long as the weight");
+    Op op{.kind = kind, .in = {x}};
     op.weight = std::move(w);
+    op.bias = std::move(bias);
     op.factor = eps;
-    return push(std::move(op), info(x));
+    op.groups = groups;
+    return op;
+}
+
+}  // namespace
+
+Value Graph::rms_norm(Value x, Weight w, float eps, std::uint32_t groups) {
+    return push(norm(OpKind::rms_norm, x, info(x), std::move(w), {}, eps, groups), info(x));
+}
+
+Value Graph::layer_norm(Value x, Weight w, Weight bias, float eps, std::uint32_t groups) {
+    return push(norm(OpKind::layer_norm, x, info(x), std::move(w), std::move(bias), eps, groups), info(x));
 }
 
 Value Graph::linear(Value x, Weight w, Weight bias) {
@@ -73,13 +98,25 @@ Value Graph::linear(Value x, Weight w, Weight bias) {
     return push(std::move(op), out);
 }
 
+Value Graph::linear_heads(Value x, Weight w) {
+    check(w.cols * w.slabs == info(x).cols, OpKind::linear_heads, "weight does not fit the input");
+    Op op{.kind = OpKind::linear_heads, .in = {x}};
+    ValueInfo out = info(x);
+    out.cols = w.rows * w.slabs;
+    op.groups = static_cast<std::uint32_t>(w.slabs);
+    op.weight = std::move(w);
+    return push(std::move(op), out);
+}
+
 Value Graph::add(Value a, Value b) {
     check(same_shape(info(a), info(b)), OpKind::add, "shapes differ");
     return push({.kind = OpKind::add, .in = {a, b}}, info(a));
 }
 
 Value Graph::mul(Value a, Value b) {
-    check(same_shape(info(a), info(b)), OpKind::mul, "shapes differ");
+    ValueInfo b_info = info(b);
+    if (b_info.cols == 1) b_info.cols = info(a).cols;
+    check(same_shape(info(a), b_info), OpKind::mul, "shapes differ");
     return push({.kind = OpKind::mul, .in = {a, b}}, info(a));
 }
 
@@ -89,12 +126,52 @@ Value Graph::scale(Value x, float factor) {
     return push(std::move(op), info(x));
 }
 
-Value Graph::silu_mul(Value gate, Value up) {
-    check(same_shape(info(gate), info(up)), OpKind::silu_mul, "shapes differ");
-    return push({.kind = OpKind::silu_mul, .in = {gate, up}}, info(gate));
+Value Graph::softcap(Value x, float cap) {
+    check(cap > 0, OpKind::softcap, "the cap is not above 0");
+    Op op{.kind = OpKind::softcap, .in = {x}};
+    op.softcap = cap;
+    return push(std::move(op), info(x));
+}
+
+Value Graph::activate(Activation kind, Value x) {
+    check(kind != Activation::clamped_silu, OpKind::activate, "clamped_silu needs a second input");
+    Op op{.kind = OpKind::activate, .in = {x}};
+    op.activation = kind;
+    return push(std::move(op), info(x));
+}
+
+Value Graph::gated(Activation kind, Value gate, Value up) {
+    check(same_shape(info(gate), info(up)), OpKind::gated, "shapes differ");
+    Op op{.kind = OpKind::gated, .in = {gate, up}};
+    op.activation = kind;
+    return push(std::move(op), info(gate));
+}
+
+Value Graph::slice(Value x, std::uint32_t first, std::uint32_t count, std::uint32_t groups) {
+    ValueInfo out = info(x);
+    check(groups > 0 && out.cols % groups == 0 && count > 0 && std::uint64_t{first} + count <= out.cols / groups,
+          OpKind::slice, "outside the row");
+    Op op{.kind = OpKind::slice, .in = {x}};
+    op.first = first;
+    op.groups = groups;
+    out.cols = std::uint64_t{count} * groups;
+    return push(std::move(op), out);
+}
+
+Value Graph::concat(Value a, Value b, std::uint32_t groups) {
+    ValueInfo out = info(a);
+    check(groups > 0 && out.cols % groups == 0 && info(b).cols % groups == 0 && out.domain == info(b).domain &&
+              out.per_row == info(b).per_row,
+          OpKind::concat, "shapes do not fit");
+    Op op{.kind = OpKind::concat, .in = {a, b}};
+    op.groups = groups;
+    out.cols += info(b).cols;
+    return push(std::move(op), out);
 }
 
 std::uint32_t Graph::add_rope(Rope rope) {
+    check(rope.long_inv_freq.empty() || rope.long_inv_freq.size() == rope.inv_freq.size(), OpKind::rope,
+          "as many long angles as short ones");
     ropes_.push_back(std::move(rope));
     return static_cast<std::uint32_t>(ropes_.size() - 1);
 }
@@ -110,27 +187,37 @@ Value Graph::rope(Value x, std::uint32_t heads, std::uint32_t rope) {
     return push(std::move(op), in);
 }
 
-Value Graph::attention(Value q, Value k, Value v, const Heads& h, float scale, const Visibility& visibility,
-                       float softcap) {
+Value Graph::attention(Value q, Value k, Value v, const Heads& h, const AttentionOptions& options) {
     check(h.kv > 0 && h.q % h.kv == 0, OpKind::attention, "query heads are no multiple of the KV heads");
     check(info(q).cols == std::uint64_t{h.q} * h.k_dim && info(k).cols == std::uint64_t{h.kv} * h.k_dim &&
               info(v).cols == std::uint64_t{h.kv} * h.v_dim,
           OpKind::attention, "widths do not fit the heads");
     check(info(q).domain == Domain::tokens && info(k).domain == Domain::tokens && info(v).domain == Domain::tokens,
           OpKind::attention, "needs every token");
+    check(!options.sinks || (options.sinks.cols == h.q && options.sinks.dtype == DType::F32), OpKind::attention,
+          "sinks are not F32, one per query head");
+    check(options.slopes.empty() || options.slopes.size() == h.q, OpKind::attention, "not one slope per query head");
     Op op{.kind = OpKind::attention, .in = {q, k, v}};
+    op.weight = options.sinks;
     op.attention = h;
-    op.factor = scale;
-    op.softcap = softcap;
-    op.visibility = visibility;
+    op.factor = options.scale;
+    op.softcap = options.softcap;
+    op.visibility = options.visibility;
+    op.slopes = options.slopes;
     op.layer = static_cast<std::uint32_t>(kv_layers_.size());
     std::int32_t rope = -1;
     for (const Op& made : ops_)
-        if (made.out == k && made.kind == OpKind::rope) rope = static_cast<std::int32_t>(made.rope);
-    kv_layers_.push_back({h.kv, h.k_dim, h.v_dim, visibility.window, rope});
+        if (made.out == k && made.kind == OpKind::rope && ropes_[made.rope].long_inv_freq.empty())
+            rope = static_cast<std::int32_t>(made.rope);
+    const bool causal = options.visibility.causal;
+    kv_layers_.push_back({h.kv, h.k_dim, h.v_dim, causal ? options.visibility.window : 0, rope, causal});
     ValueInfo out = info(q);
     out.cols = std::uint64_t{h.q} * h.v_dim;
     return push(std::move(op), out);
+}
+
+bool Graph::causal() const noexcept {
+    return std::all_of(kv_layers_.begin(), kv_layers_.end(), [](const KvLayer& layer) { return layer.causal; });
 }
 
 Value Graph::take_outputs(Value x) {
@@ -140,16 +227,27 @@ Value Graph::take_outputs(Value x) {
     return push({.kind = OpKind::take_outputs, .in = {x}}, out);
 }
 
-Value Graph::route(Value logits, std::uint32_t used, bool normalise) {
+Value Graph::route(Value logits, const Routing& routing) {
     const ValueInfo in = info(logits);
-    check(used > 0 && used <= in.cols && in.per_row == 1, OpKind::route, "bad number of experts");
+    check(routing.used > 0 && routing.used <= in.cols && in.per_row == 1, OpKind::route, "bad number of experts");
+    check(routing.groups > 0 && in.cols % routing.groups == 0 && routing.groups_used > 0 &&
+              routing.groups_used <= routing.groups &&
+              routing.used <= in.cols / routing.groups * routing.groups_used,
+          OpKind::route, "bad groups");
+    check(!routing.bias || (routing.bias.cols == in.cols && routing.bias.dtype == DType::F32), OpKind::route,
+          "bias is not F32, one per expert");
     Op op{.kind = OpKind::route, .in = {logits}};
     op.experts = static_cast<std::uint32_t>(in.cols);
-    op.used = used;
-    op.normalise = normalise;
+    op.used = routing.used;
+    op.score = routing.score;
+    op.normalise = routing.normalise;
+    op.factor = routing.scale;
+    op.bias = routing.bias;
+    op.groups = routing.groups;
+    op.groups_used = routing.groups_used;
     // Room for any backend's grouping: four words a slot (expert, weight, place in the group order, row), the group
-    // borders (experts + 1 words) and the rows' probabilities.
-    return push(std::move(op), {.cols = 6 + 2 * in.cols, .domain = in.domain, .per_row = used});
+    // borders (experts + 1 words), and the rows' scores without and with the bias.
+    return push(std::move(op), {.cols = 6 + 3 * in.cols, .domain = in.domain, .per_row = routing.used});
 }
 
 Value Graph::gather_experts(Value x, Value routing) {
@@ -159,14 +257,17 @@ Value Graph::gather_experts(Value x, Value routing) {
                 {.cols = in.cols, .domain = in.domain, .per_row = r.per_row});
 }
 
-Value Graph::linear_experts(Value x, Value routing, Weight w) {
+Value Graph::linear_experts(Value x, Value routing, Weight w, Weight bias) {
     const ValueInfo in = info(x), r = info(routing);
+    check(!bias || (bias.cols == w.rows && bias.rows == w.slabs && bias.dtype == DType::F32), OpKind::linear_experts,
+          "bias does not fit");
     check(in.domain == r.domain && in.per_row == r.per_row && w.cols == in.cols, OpKind::linear_experts,
           "weight or routing does not fit");
     Op op{.kind = OpKind::linear_experts, .in = {x, routing}};
     ValueInfo out = in;
     out.cols = w.rows;
     op.weight = std::move(w);
+    op.bias = std::move(bias);
     return push(std::move(op), out);
 }
 

@@ -45,20 +45,36 @@ struct ValueInfo {
     std::uint32_t per_row = 1;  // rows for each row of the domain (experts used)
 };
 
+// What chooses the row of an embedding table.
+enum class Lookup : std::uint8_t {
+    token,     // the token's id
+    position,  // its position in its sequence; sessions are not longer than the table
+    first,     // row 0 (the token type of a single text)
+};
+
+using kernels::Activation;
+
+// `in0` … are the inputs; the rest are fields of Op. All values are f32.
 enum class OpKind : std::uint8_t {
-    embed,            // out[t] = row token[t] of weight
-    rms_norm,         // per row; weight may be empty
-    linear,           // out = in · weightᵀ (+ bias)
+    embed,            // out[t] = row `lookup` of weight
+    rms_norm,         // each of `groups` equal parts of a row by itself; weight: empty, of a part or of the row
+    layer_norm,       // likewise; bias: empty or as long as weight
+    linear,           // out = in0 · weightᵀ (+ bias)
+    linear_heads,     // the h-th of weight.slabs parts of a row is multiplied with slab h: out has the parts' results in turn
     add,              // in0 + in1
-    mul,              // in0 * in1
+    mul,              // in0 * in1; an in1 of one column multiplies the whole row
     scale,            // in0 * factor
-    silu_mul,         // silu(in0) * in1
-    rope,             // rotates the heads of in0 by the batch's positions
+    softcap,          // softcap * tanh(in0 / softcap)
+    activate,         // activation(in0)
+    gated,            // activation(in0) * in1; clamped_silu: see kernels::Activation
+    slice,            // of each of `groups` equal parts of a row the columns [first, first + out.cols / groups)
+    concat,           // for each of `groups` parts: that of in0, then that of in1
+    rope,             // rotates the first dimensions of each of `heads` heads of in0 by the batch's positions
     attention,        // stores in1 (K), in2 (V) in KV layer `layer`, then attends with in0 (Q)
     take_outputs,     // rows of the tokens whose logits were asked for
-    route,            // in0: router logits -> the best `used` experts of each row and their weights
+    route,            // in0: router logits -> the best `used` experts of each row and their weights (Routing)
     gather_experts,   // out: rows of in0 grouped by expert (in1: routing)
-    linear_experts,   // like linear, each row with the slab of its expert (in1: routing)
+    linear_experts,   // like linear, each row with the slab of its expert (in1: routing); bias: a row per expert
     combine_experts,  // out[row] = sum over its experts, best first, of weight * in0 (in1: routing)
 };
 const char* to_string(OpKind kind) noexcept;
@@ -68,6 +84,14 @@ struct Rope {
     std::vector<double> inv_freq;
     float factor = 1.0f;
     kernels::RopeMode mode = kernels::RopeMode::adjacent;
+    // Where not empty: the angles of programs whose Limits::max_context is larger than `short_context` (LongRoPE,
+    // arXiv:2402.13753). As many as inv_freq.
+    std::vector<double> long_inv_freq;
+    std::uint32_t short_context = 0;
+
+    const std::vector<double>& frequencies(std::uint32_t max_context) const noexcept {
+        return !long_inv_freq.empty() && max_context > short_context ? long_inv_freq : inv_freq;
+    }
 };
 
 struct Heads {
@@ -77,27 +101,64 @@ struct Heads {
     std::uint32_t v_dim = 0;
 };
 
-// What a query at position p may see: positions (p - window, p]; window 0: all up to p.
+// What a query at position p may see. Causal: positions (p - window, p]; window 0: all up to p. Not causal: all of its
+// segment of the batch, which then is a whole sequence from position 0 on; with a window those within window / 2 of p.
 struct Visibility {
     std::uint32_t window = 0;
+    bool causal = true;
+};
+
+struct AttentionOptions {
+    float scale = 1.0f;  // of the scores
+    Visibility visibility;
+    float softcap = 0;          // 0: none; else a score becomes softcap * tanh(score / softcap)
+    Weight sinks;               // F32, empty or one score per query head that joins the softmax and has no value
+    std::vector<float> slopes;  // ALiBi: empty or one per query head; slope * |distance| is subtracted from the score
+};
+
+// How experts are chosen from the logits x of a row.
+enum class RouteScore : std::uint8_t {
+    softmax,         // of all logits
+    sigmoid,         // of each
+    softmax_chosen,  // the logits choose; weights are the softmax of the chosen ones
+};
+// score s = softmax(x) or sigmoid(x) or x; the choice goes by s + bias. With groups > 1 the experts form equal groups, of
+// which only the best `groups_used` by the sum of their two largest s + bias take part. The best `used` experts are
+// chosen, largest first, ties to the lower index. weight = s of the chosen one (softmax_chosen: softmax over the
+// chosen x); normalise: divided by (their sum + 1e-20); then times `scale`.
+struct Routing {
+    std::uint32_t used = 1;
+    RouteScore score = RouteScore::softmax;
+    bool normalise = false;
+    float scale = 1.0f;
+    Weight bias;  // F32, empty or one per expert
+    std::uint32_t groups = 1;
+    std::uint32_t groups_used = 1;
 };
 
 struct Op {
     OpKind kind{};
     Value in[3];
     Value out;
-    Weight weight;  // empty where the operation has none
-    Weight bias;    // of linear; F32
-    float factor = 0;              // eps of norms; factor of scale; score scale of attention
-    float softcap = 0;             // attention
-    std::uint32_t layer = 0;       // attention: KV layer
-    std::uint32_t rope = 0;        // rope: index into Graph::ropes
-    std::uint32_t heads = 0;       // rope: heads in a row
-    Heads attention;               // attention
-    Visibility visibility;         // attention
-    std::uint32_t experts = 0;     // route
-    std::uint32_t used = 0;        // route
-    bool normalise = false;        // route: weights of the chosen experts sum to 1
+    Weight weight;  // empty where the operation has none; attention: sinks
+    Weight bias;    // of linear, linear_experts, layer_norm; route: Routing::bias. F32
+    float factor = 0;                         // eps of norms; factor of scale; score scale of attention; Routing::scale
+    float softcap = 0;                        // softcap, attention
+    std::uint32_t layer = 0;                  // attention: KV layer
+    std::uint32_t rope = 0;                   // rope: index into Graph::ropes
+    std::uint32_t heads = 0;                  // rope: heads in a row
+    Heads attention;                          // attention
+    Visibility visibility;                    // attention
+    std::vector<float> slopes;                // attention
+    std::uint32_t experts = 0;                // route
+    std::uint32_t used = 0;                   // route
+    bool normalise = false;                   // route
+    RouteScore score = RouteScore::softmax;   // route
+    std::uint32_t groups = 1;                 // norms, slice, concat; route: Routing::groups
+    std::uint32_t groups_used = 1;            // route
+    std::uint32_t first = 0;                  // slice
+    Lookup lookup = Lookup::token;            // embed
+    Activation activation = Activation::silu; // activate, gated
 };
 
 // One KV layer per attention operation.
@@ -106,27 +167,34 @@ struct KvLayer {
     std::uint32_t k_dim = 0;
     std::uint32_t v_dim = 0;
     std::uint32_t window = 0;  // positions behind it are never looked at; 0: all are
-    std::int32_t rope = -1;    // index into Graph::ropes of what rotated the keys; -1: nothing, or not as the last step
+    std::int32_t rope = -1;    // index into Graph::ropes of what rotated the keys; -1: nothing, not as the last step, or
+                               // by angles that depend on the context
+    bool causal = true;
 };
 
 // Builder and result. The methods check shapes; a mismatch is Error(internal): models check their weights before.
 class Graph {
 public:
-    Value embed(Weight table);
-    Value rms_norm(Value x, Weight w, float eps);
+    Value embed(Weight table, Lookup lookup = Lookup::token);
+    Value rms_norm(Value x, Weight w, float eps, std::uint32_t groups = 1);
+    Value layer_norm(Value x, Weight w, Weight bias, float eps, std::uint32_t groups = 1);
     Value linear(Value x, Weight w, Weight bias = {});
+    Value linear_heads(Value x, Weight w);
     Value add(Value a, Value b);
     Value mul(Value a, Value b);
     Value scale(Value x, float factor);
-    Value silu_mul(Value gate, Value up);
+    Value softcap(Value x, float cap);
+    Value activate(Activation kind, Value x);
+    Value gated(Activation kind, Value gate, Value up);
+    Value slice(Value x, std::uint32_t first, std::uint32_t count, std::uint32_t groups = 1);
+    Value concat(Value a, Value b, std::uint32_t groups = 1);
     std::uint32_t add_rope(Rope rope);
     Value rope(Value x, std::uint32_t heads, std::uint32_t rope);
-    Value attention(Value q, Value k, Value v, const Heads& heads, float scale, const Visibility& visibility = {},
-                    float softcap = 0);
+    Value attention(Value q, Value k, Value v, const Heads& heads, const AttentionOptions& options);
     Value take_outputs(Value x);
-    Value route(Value logits, std::uint32_t used, bool normalise);
+    Value route(Value logits, const Routing& routing);
     Value gather_experts(Value x, Value routing);
-    Value linear_experts(Value x, Value routing, Weight w);
+    Value linear_experts(Value x, Value routing, Weight w, Weight bias = {});
     Value combine_experts(Value x, Value routing);
     void set_logits(Value x);
 
@@ -135,6 +203,10 @@ public:
     const std::vector<Rope>& ropes() const noexcept { return ropes_; }
     const std::vector<KvLayer>& kv_layers() const noexcept { return kv_layers_; }
     Value logits() const noexcept { return logits_; }
+    // Positions of the longest sequence that it can compute; 0: any.
+    std::uint64_t max_positions() const noexcept { return max_positions_; }
+    // Whether a token sees only those before it, so that a sequence can be computed in pieces.
+    bool causal() const noexcept;
     const ValueInfo& info(Value v) const { return values_.at(static_cast<std::size_t>(v.id)); }
 
 private:
@@ -144,6 +216,7 @@ private:
     std::vector<Rope> ropes_;
     std::vector<KvLayer> kv_layers_;
     Value logits_;
+    std::uint64_t max_positions_ = 0;
 };
 
 // Where each value lies in one arena, for a batch of at most max_tokens tokens and max_outputs outputs. `phases`

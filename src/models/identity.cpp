@@ -47,13 +47,21 @@ std::uint64_t identity(const Model::Impl& model) noexcept {
         id.number(op.layer);
         id.number(op.rope);
         id.number(op.heads);
-        for (const std::uint32_t n : {op.attention.q, op.attention.kv, op.attention.k_dim, op.attention.v_dim,
-                                      op.visibility.window, op.experts, op.used})
+        for (const std::uint32_t n :
+             {op.attention.q, op.attention.kv, op.attention.k_dim, op.attention.v_dim, op.visibility.window, op.experts,
+              op.used, op.groups, op.groups_used, op.first})
             id.number(n);
+        id.number(op.visibility.causal);
+        id.bytes(std::as_bytes(std::span(op.slopes)));
         id.number(op.normalise);
+        id.number(op.score);
+        id.number(op.lookup);
+        id.number(op.activation);
     }
     for (const graph::Rope& rope : model.graph.ropes()) {
         id.bytes(std::as_bytes(std::span(rope.inv_freq)));
+        id.bytes(std::as_bytes(std::span(rope.long_inv_freq)));
+        id.number(rope.short_context);
         id.number(rope.factor);
         id.number(rope.mode);
     }

@@ -71,6 +71,26 @@ std::string Loader::string_or(std::string_view name, std::string_view fallback) 
     return file_.string_or(key(name), fallback);
 }
 
+bool Loader::bool_or(std::string_view name, bool fallback) const {
+    return has(name) ? file_.get(key(name)).as_bool() : fallback;
+}
+
+std::vector<bool> Loader::flags_or_period(std::string_view name, std::uint32_t period, std::uint32_t n) const {
+    const gguf::Value* value = file_.find(key(name));
+    if (value && value->type() == gguf::ValueType::array) {
+        std::vector<bool> flags = value->as_bools();
+        if (flags.size() < n) fail(fmt::format("key '{}' has {} elements for {} layers", key(name), flags.size(), n));
+        flags.resize(n);
+        return flags;
+    }
+    if (value) period = u32(name, 1, 1u << 20);
+    std::vector<bool> flags(n);
+    for (std::uint32_t i = 0; i < n; ++i) flags[i] = i % period + 1 < period;
+    return flags;
+}
+
+bool Loader::has_tensor(const std::string& name) const { return index_.contains(name); }
+
 const gguf::Tensor* Loader::find(const std::string& name) {
     const auto it = index_.find(name);
     if (it == index_.end()) return nullptr;
@@ -120,6 +140,12 @@ graph::Weight Loader::experts(const std::string& name, std::uint64_t slabs, std:
 graph::Weight Loader::vector(const std::string& name, std::uint64_t n) {
     graph::Weight w = optional_vector(name, n);
     if (!w) fail(fmt::format("tensor '{}' is missing", name));
+    return w;
+}
+
+graph::Weight Loader::f32_matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols) {
+    graph::Weight w = matrix(name, rows, cols);
+    if (w.dtype != DType::F32) fail(fmt::format("tensor '{}' is {}; it must be F32", name, to_string(w.dtype)));
     return w;
 }
 

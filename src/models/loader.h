@@ -30,6 +30,9 @@ public:
     float f32(std::string_view key, float min, float max) const;
     float f32_or(std::string_view key, float fallback, float min, float max) const;
     std::string string_or(std::string_view key, std::string_view fallback) const;
+    bool bool_or(std::string_view key, bool fallback) const;
+    // Which of n layers slide: n bools, or a period p (the key's, else `period`) that leaves each p-th layer out.
+    std::vector<bool> flags_or_period(std::string_view key, std::uint32_t period, std::uint32_t n) const;
     bool has(std::string_view key) const;
     std::string key(std::string_view name) const;  // in full, for messages
 
@@ -37,6 +40,8 @@ public:
     graph::Weight matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols);
     graph::Weight experts(const std::string& name, std::uint64_t slabs, std::uint64_t rows, std::uint64_t cols);
     graph::Weight vector(const std::string& name, std::uint64_t n);  // F32
+    graph::Weight f32_matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols);
+    bool has_tensor(const std::string& name) const;  // does not count as use
     // Empty when the file has no such tensor.
     graph::Weight optional_matrix(const std::string& name, std::uint64_t rows, std::uint64_t cols);
     graph::Weight optional_vector(const std::string& name, std::uint64_t n);

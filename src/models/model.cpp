@@ -27,9 +27,9 @@ void measure(const graph::Graph& graph, std::span<const gguf::Tensor> tensors, M
         if (!op.weight) continue;
         if (op.kind == graph::OpKind::embed) {
             info.token_bytes += op.weight.row_bytes();
-        } else if (op.kind == graph::OpKind::linear) {
+        } else if (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_heads) {
             info.token_bytes += op.weight.bytes();
-            info.token_flops += 2 * op.weight.rows * op.weight.cols;
+            info.token_flops += 2 * op.weight.slabs * op.weight.rows * op.weight.cols;
         } else if (op.kind == graph::OpKind::linear_experts) {
             const std::uint64_t used = graph.info(op.in[1]).per_row;
             info.token_bytes += op.weight.bytes() / op.weight.slabs * used;

@@ -8,47 +8,66 @@ namespace {
 struct Shape {
     std::uint32_t heads, kv_heads, k_dim, v_dim, window = 0;
     float softcap = 0;
+    bool causal = true, sinks = false, slopes = false;
 };
 
 struct Attention {
     Shape shape;
-    Matrix q, k, v;
+    Matrix q, k, v, sinks;
     graph::Graph g;
 
     Attention(const Shape& s, std::uint32_t tokens)
         : shape(s), q(tokens, std::uint64_t{s.heads} * s.k_dim, 1), k(tokens, std::uint64_t{s.kv_heads} * s.k_dim, 2),
-          v(tokens, std::uint64_t{s.kv_heads} * s.v_dim, 3) {
+          v(tokens, std::uint64_t{s.kv_heads} * s.v_dim, 3), sinks(1, s.heads, 4, 3.0f) {
         const graph::Value out = g.attention(g.embed(q.weight()), g.embed(k.weight()), g.embed(v.weight()),
-                                             {s.heads, s.kv_heads, s.k_dim, s.v_dim}, scale(), {s.window}, s.softcap);
+                                             {s.heads, s.kv_heads, s.k_dim, s.v_dim}, options());
         g.set_logits(g.take_outputs(out));
     }
     float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.k_dim)); }
 
+    float slope(std::uint32_t head) const { return shape.slopes ? std::exp2(-1.5f * static_cast<float>(head + 1)) : 0.0f; }
+    graph::AttentionOptions options() const {
+        graph::AttentionOptions o{.scale = scale(), .visibility = {shape.window, shape.causal}, .softcap = shape.softcap};
+        if (shape.sinks) o.sinks = sinks.weight();
+        if (shape.slopes)
+            for (std::uint32_t h = 0; h < shape.heads; ++h) o.slopes.push_back(slope(h));
+        return o;
+    }
+
     // Exact attention of token t of a sequence whose tokens lie at `rows` of the tables.
     void expect_token(const float* got, const std::vector<std::uint32_t>& rows, std::uint32_t t) const {
-        const std::uint32_t low = shape.window && t + 1 > shape.window ? t + 1 - shape.window : 0;
+        std::uint32_t low = shape.window && t + 1 > shape.window ? t + 1 - shape.window : 0, end = t + 1;
+        if (!shape.causal) {
+            low = shape.window && t > shape.window / 2 ? t - shape.window / 2 : 0;
+            end = static_cast<std::uint32_t>(rows.size());
+            if (shape.window) end = std::min(end, t + shape.window / 2 + 1);
+        }
         for (std::uint32_t h = 0; h < shape.heads; ++h) {
             const std::uint32_t kv = h / (shape.heads / shape.kv_heads);
             std::vector<double> p;
             double max = -1e300, sum = 0;
-            for (std::uint32_t i = low; i <= t; ++i) {
+            for (std::uint32_t i = low; i < end; ++i) {
                 double s = 0;
                 for (std::uint32_t d = 0; d < shape.k_dim; ++d)
                     s += static_cast<double>(q.row(rows[t])[h * shape.k_dim + d]) * k.row(rows[i])[kv * shape.k_dim + d];
                 s *= static_cast<double>(scale());
                 if (shape.softcap > 0) s = shape.softcap * std::tanh(s / shape.softcap);
+                s -= static_cast<double>(slope(h)) * std::abs(static_cast<double>(i) - static_cast<double>(t));
                 p.push_back(s);
                 max = std::max(max, s);
             }
             for (double& s : p) sum += s = std::exp(s - max);
+            if (shape.sinks) sum += std::exp(static_cast<double>(sinks.data[h]) - max);
             for (std::uint32_t d = 0; d < shape.v_dim; ++d) {
                 double exact = 0, size = 0;
-                for (std::uint32_t i = low; i <= t; ++i) {
+                for (std::uint32_t i = low; i < end; ++i) {
                     exact += p[i - low] / sum * v.row(rows[i])[kv * shape.v_dim + d];
                     size += p[i - low] / sum * std::abs(v.row(rows[i])[kv * shape.v_dim + d]);
                 }
-                // Scores of size at most 8 here: their rounding errors (k_dim terms) go through exp as they are.
-                const double units = 16.0 * shape.k_dim + 2.0 * static_cast<double>(t - low + 1) + 64;
+                // Scores of size at most 8 here, before ALiBi's slopes: their rounding errors (k_dim terms) go through
+                // exp as they are. A slope times a distance adds a rounding of its size.
+                const double far = static_cast<double>(slope(h)) * static_cast<double>(end - low);
+                const double units = 16.0 * shape.k_dim + 2.0 * static_cast<double>(end - low) + 64 + 4 * far;
                 expect_near(got[h * shape.v_dim + d], exact, size, units);
             }
         }
@@ -95,6 +114,46 @@ TEST(AttentionOp, ChunksAndNeighboursChangeNothing) {
         for (std::uint32_t i = 91; i < 140; ++i) first.push_back(i);
         for (std::uint32_t t = 0; t < first.size(); t += 5) a.expect_token(mixed.data() + first[t] * width, first, t);
         for (std::uint32_t t = 0; t < second.size(); t += 5) a.expect_token(mixed.data() + second[t] * width, second, t);
+    }
+}
+
+// Sinks, ALiBi, and both with everything else.
+TEST(AttentionOp, SinksAndSlopes) {
+    for (const Shape& s : {Shape{.heads = 6, .kv_heads = 2, .k_dim = 10, .v_dim = 7, .sinks = true},
+                           Shape{.heads = 4, .kv_heads = 2, .k_dim = 16, .v_dim = 16, .slopes = true},
+                           Shape{.heads = 4, .kv_heads = 1, .k_dim = 33, .v_dim = 17, .window = 30, .softcap = 3.0f,
+                                 .sinks = true, .slopes = true}}) {
+        constexpr std::uint32_t n = 150;
+        const Attention a(s, n);
+        std::vector<std::uint32_t> rows(n);
+        for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
+        for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
+            const std::vector<float> got = conform(a.g, {{{n}}}, type);
+            if (type == KvType::f32)
+                for (std::uint32_t t = 0; t < n; t += 7)
+                    a.expect_token(got.data() + t * std::size_t{s.heads} * s.v_dim, rows, t);
+            expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{85, 65}}}, type), got, "chunks");
+        }
+    }
+}
+
+// An encoder: every token sees its whole segment, or what is near on both sides; other segments change nothing.
+TEST(AttentionOp, NotCausal) {
+    for (const Shape& s : {Shape{.heads = 6, .kv_heads = 2, .k_dim = 10, .v_dim = 7, .causal = false},
+                           Shape{.heads = 2, .kv_heads = 2, .k_dim = 32, .v_dim = 32, .window = 41, .causal = false},
+                           Shape{.heads = 4, .kv_heads = 4, .k_dim = 16, .v_dim = 16, .causal = false, .slopes = true}}) {
+        constexpr std::uint32_t n = 1200, first = 90;
+        const Attention a(s, n);
+        const std::size_t width = std::size_t{s.heads} * s.v_dim;
+        const std::vector<float> whole = conform(a.g, {{{n}}}), two = conform(a.g, {{{first}, {n - first}}});
+        std::vector<std::uint32_t> rows(n);
+        for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
+        for (std::uint32_t t = 0; t < n; t += 97) a.expect_token(whole.data() + t * width, rows, t);
+        const std::vector<std::uint32_t> head(rows.begin(), rows.begin() + first), tail(rows.begin() + first, rows.end());
+        for (std::uint32_t t = 0; t < first; t += 17) a.expect_token(two.data() + t * width, head, t);
+        for (std::uint32_t t = 0; t < n - first; t += 97) a.expect_token(two.data() + (first + t) * width, tail, t);
+        std::vector<float> alone = conform(a.g, {{{first}}, {{n - first}}});
+        expect_same_bits(alone, two, "alone");
     }
 }
 
@@ -153,7 +212,7 @@ TEST(KvPages, MovedPositionsAreStoredAgain) {
             graph::Graph g;
             const std::uint32_t rope = g.add_rope({.inv_freq = std::vector<double>(k_dim / 2, 0.0)});
             g.set_logits(g.take_outputs(g.attention(g.embed(q.weight()), g.rope(g.embed(k.weight()), 1, rope),
-                                                    g.embed(v.weight()), {1, 1, k_dim, v_dim}, 1.0f, {}, 0.0f)));
+                                                    g.embed(v.weight()), {1, 1, k_dim, v_dim}, {})));
             const auto kv = backend->make_kv(g, type, 2);
             ASSERT_TRUE(kv->can_move());
             std::vector<std::vector<std::byte>> pages(2, std::vector<std::byte>(kv->page_bytes()));

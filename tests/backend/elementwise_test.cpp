@@ -1,4 +1,4 @@
-// embed, take_outputs, add, mul, scale, silu_mul, rms_norm.
+// embed, take_outputs, add, mul, scale, and a program of many.
 #include <cmath>
 
 #include "conformance.h"
@@ -73,36 +73,27 @@ TEST(Scale, IsExact) {
     }
 }
 
-TEST(SiluMul, AgreesWithTheDefinition) {
-    for (const std::uint64_t width : kWidths)
-        for (const std::uint32_t n : kTokens) {
-            Two t(n, width, 4.0f);
-            const std::vector<float> got = t.run(t.g.silu_mul(t.x, t.y), n);
-            for (std::size_t i = 0; i < got.size(); ++i) {
-                const double g = t.a.data[i], exact = g / (1.0 + std::exp(-g)) * t.b.data[i];
-                // exp within 2 units, then one rounding each for the sum, the quotient and the product.
-                expect_near(got[i], exact, std::abs(exact), 8);
-            }
-        }
+TEST(Mul, ByOneColumn) {
+    for (const std::uint64_t width : {1u, 7u, 300u}) {
+        const Matrix a(4, width, 1), b(4, 1, 2);
+        graph::Graph g;
+        g.set_logits(g.take_outputs(g.mul(g.embed(a.weight()), g.embed(b.weight()))));
+        const std::vector<float> got = conform(g, {{{4}}});
+        for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], a.data[i] * b.data[i / width]);
+    }
 }
 
-TEST(RmsNorm, AgreesWithTheDefinition) {
-    for (const std::uint64_t width : kWidths)
-        for (const std::uint32_t n : kTokens) {
-            Two t(n, width);
-            const Matrix w(1, width, 3);
-            const std::vector<float> got = t.run(t.g.rms_norm(t.x, w.weight(), 1e-5f), n);
-            for (std::uint32_t row = 0; row < n; ++row) {
-                double sum = 0;
-                for (std::uint64_t i = 0; i < width; ++i) sum += std::pow(t.a.row(row)[i], 2);
-                const double inv = 1.0 / std::sqrt(sum / static_cast<double>(width) + static_cast<double>(1e-5f));
-                for (std::uint64_t i = 0; i < width; ++i) {
-                    const double exact = t.a.row(row)[i] * inv * w.data[i];
-                    // The square root halves the relative error of the sum of width / 16 + 4 terms.
-                    expect_near(got[row * width + i], exact, std::abs(exact), static_cast<double>(width) / 32 + 12);
-                }
-            }
-        }
+// Positions count from the beginning of the sequence, whatever the batch.
+TEST(Embed, ByPositionAndTheFirstRow) {
+    const Matrix positions(40, 9, 1), types(2, 9, 2);
+    graph::Graph g;
+    g.set_logits(g.take_outputs(
+        g.add(g.embed(positions.weight(), graph::Lookup::position), g.embed(types.weight(), graph::Lookup::first))));
+    const std::vector<float> got = conform(g, {{{3, 0}, {2, 7}}, {{4, 36}}});
+    const std::uint32_t expected[] = {0, 1, 2, 7, 8, 36, 37, 38, 39};
+    ASSERT_EQ(got.size(), std::size(expected) * 9);
+    for (std::size_t i = 0; i < got.size(); ++i)
+        ASSERT_EQ(got[i], positions.row(expected[i / 9])[i % 9] + types.data[i % 9]) << i;
 }
 
 // A residual stream as models have it: shared inputs, values that die at different times, reused memory.

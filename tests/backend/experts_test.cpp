@@ -18,7 +18,7 @@ TEST(Experts, AgreeWithTheDefinition) {
                     const Matrix x(n, kWidth, 1), router(experts, kWidth, 2), w(experts * kOut, kWidth, 3);
                     graph::Graph g;
                     const graph::Value h = g.embed(x.weight());
-                    const graph::Value routing = g.route(g.linear(h, router.weight()), used, normalise);
+                    const graph::Value routing = g.route(g.linear(h, router.weight()), {.used = used, .normalise = normalise});
                     const graph::Value y = g.linear_experts(g.gather_experts(h, routing), routing, w.weight(experts));
                     g.set_logits(g.take_outputs(g.combine_experts(y, routing)));
                     std::vector<std::vector<float>> results{conform(g, {{{n}}})};
@@ -63,7 +63,7 @@ TEST(Experts, TiesGoToTheLowerExpert) {
     std::fill(router.data.begin(), router.data.end(), 0.0f);
     graph::Graph g;
     const graph::Value h = g.embed(x.weight());
-    const graph::Value routing = g.route(g.linear(h, router.weight()), 2, true);
+    const graph::Value routing = g.route(g.linear(h, router.weight()), {.used = 2, .normalise = true});
     const graph::Value y = g.linear_experts(g.gather_experts(h, routing), routing, w.weight(kExperts));
     g.set_logits(g.take_outputs(g.combine_experts(y, routing)));
     const std::vector<float> got = conform(g, {{{3}}});

@@ -119,7 +119,7 @@ TEST(Linear, ExpertsOfBackendsWithATolerance) {
     const Quantised w(DType::Q8_0, experts * rows, cols, 3);
     graph::Graph g;
     const graph::Value h = g.embed(x.weight());
-    const graph::Value routing = g.route(g.linear(h, router.weight()), 1, true);
+    const graph::Value routing = g.route(g.linear(h, router.weight()), {.used = 1, .normalise = true});
     g.set_logits(g.take_outputs(
         g.combine_experts(g.linear_experts(g.gather_experts(h, routing), routing, w.weight(experts)), routing)));
     const std::vector<float> kernels = conform(g, {{{n}}});

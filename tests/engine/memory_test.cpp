@@ -84,10 +84,11 @@ graph::Graph windowed(const graph::Graph& from, const std::vector<std::uint32_t>
             case graph::OpKind::rms_norm: out = g.rms_norm(a, op.weight, op.factor); break;
             case graph::OpKind::linear: out = g.linear(a, op.weight, op.bias); break;
             case graph::OpKind::add: out = g.add(a, b); break;
-            case graph::OpKind::silu_mul: out = g.silu_mul(a, b); break;
+            case graph::OpKind::gated: out = g.gated(op.activation, a, b); break;
             case graph::OpKind::rope: out = g.rope(a, op.heads, op.rope); break;
             case graph::OpKind::attention:
-                out = g.attention(a, b, c, op.attention, op.factor, {windows[op.layer]}, op.softcap);
+                out = g.attention(a, b, c, op.attention,
+                                  {.scale = op.factor, .visibility = {.window = windows[op.layer]}});
                 break;
             case graph::OpKind::take_outputs: out = g.take_outputs(a); break;
             default: ADD_FAILURE() << to_string(op.kind); break;

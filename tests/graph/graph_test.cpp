@@ -21,14 +21,23 @@ TEST(Graph, InfersShapes) {
     const Value y = g.linear(x, weight(80, 32));
     EXPECT_EQ(g.info(y).cols, 80u);
     const Value a = g.attention(y, g.linear(x, weight(20, 32)), g.linear(x, weight(6, 32)),
-                                {.q = 8, .kv = 2, .k_dim = 10, .v_dim = 3}, 1.0f);
+                                {.q = 8, .kv = 2, .k_dim = 10, .v_dim = 3}, {.scale = 1.0f});
     EXPECT_EQ(g.info(a).cols, 24u);
     const Value o = g.take_outputs(a);
     EXPECT_EQ(g.info(o).domain, Domain::outputs);
-    const Value r = g.route(g.linear(o, weight(5, 24)), 2, true);
+    const Value r = g.route(g.linear(o, weight(5, 24)), {.used = 2});
     const Value e = g.linear_experts(g.gather_experts(o, r), r, weight(7, 24, 5));
     EXPECT_EQ(g.info(e).per_row, 2u);
     EXPECT_EQ(g.info(g.combine_experts(e, r)).cols, 7u);
+    EXPECT_EQ(g.info(g.linear_heads(x, weight(9, 8, 4))).cols, 36u);
+    EXPECT_EQ(g.info(g.slice(x, 2, 3, 4)).cols, 12u);
+    EXPECT_EQ(g.info(g.concat(x, g.slice(x, 2, 3, 4), 4)).cols, 44u);
+    EXPECT_EQ(g.max_positions(), 0u);
+    g.embed(weight(50, 32), Lookup::position);
+    EXPECT_EQ(g.max_positions(), 50u);
+    EXPECT_TRUE(g.causal());
+    g.attention(x, x, x, {.q = 4, .kv = 4, .k_dim = 8, .v_dim = 8}, {.visibility = {.causal = false}});
+    EXPECT_FALSE(g.causal());
 }
 
 TEST(Graph, RefusesWhatDoesNotFit) {
@@ -37,12 +46,22 @@ TEST(Graph, RefusesWhatDoesNotFit) {
     EXPECT_THROW(g.linear(x, weight(8, 31)), Error);
     EXPECT_THROW(g.add(x, y), Error);
     EXPECT_THROW(g.mul(x, g.take_outputs(x)), Error);
-    EXPECT_THROW(g.silu_mul(x, y), Error);
+    EXPECT_THROW(g.gated(Activation::silu, x, y), Error);
+    EXPECT_THROW(g.activate(Activation::clamped_silu, x), Error);
+    EXPECT_THROW(g.softcap(x, 0), Error);
+    EXPECT_THROW(g.slice(x, 30, 3), Error);
+    EXPECT_THROW(g.slice(x, 0, 1, 5), Error);
+    EXPECT_THROW(g.concat(x, y, 3), Error);
+    EXPECT_THROW(g.layer_norm(x, weight(1, 32), weight(1, 16), 1e-5f), Error);
+    EXPECT_THROW(g.rms_norm(x, weight(1, 8), 1e-5f, 2), Error);
+    EXPECT_THROW(g.linear_heads(x, weight(8, 16, 3)), Error);
     EXPECT_THROW(g.rms_norm(x, weight(1, 16), 1e-5f), Error);
     EXPECT_THROW(g.rope(x, 3, 0), Error);
-    EXPECT_THROW(g.attention(x, y, y, {.q = 3, .kv = 2, .k_dim = 8, .v_dim = 8}, 1), Error);
+    EXPECT_THROW(g.attention(x, y, y, {.q = 3, .kv = 2, .k_dim = 8, .v_dim = 8}, {}), Error);
     EXPECT_THROW(g.take_outputs(g.take_outputs(x)), Error);
-    EXPECT_THROW(g.route(x, 33, false), Error);
+    EXPECT_THROW(g.route(x, {.used = 33}), Error);
+    EXPECT_THROW(g.route(x, {.used = 9, .groups = 8, .groups_used = 2}), Error);
+    EXPECT_THROW(g.route(x, {.used = 2, .bias = weight(1, 31)}), Error);
     EXPECT_THROW(g.set_logits(x), Error);
     EXPECT_THROW(g.linear(x, weight(8, 32), weight(1, 9)), Error);
 }

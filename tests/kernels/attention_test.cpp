@@ -99,6 +99,8 @@ struct Query {
     Floats q;
     std::size_t q_gap = 0, o_gap = 0;
     float softcap = 0;
+    std::vector<float> slopes = {};
+    std::vector<std::uint32_t> positions = {};
     std::size_t rows() const { return lo.size(); }
 };
 
@@ -125,6 +127,8 @@ Result run(const KernelTable& table, const Cache& cache, const Query& query) {
     a.lo = query.lo.data();
     a.hi = query.hi.data();
     a.softcap = query.softcap;
+    a.slopes = query.slopes.empty() ? nullptr : query.slopes.data();
+    a.positions = query.positions.data();
     a.m = r.m.data();
     a.l = r.l.data();
     a.o = r.o.data();
@@ -181,6 +185,11 @@ TEST_P(Attention, EqualsTheReference) {
         const Cache cache(type, k_dim, v_dim, positions, kind, rng);
         Query query = random_query(k_dim, v_dim, rows, positions, kind, rng);
         if (turn % 5 == 0) query.softcap = 3.0f;
+        if (turn % 7 == 0)
+            for (std::size_t r = 0; r < rows; ++r) {
+                query.slopes.push_back(r % 5 == 4 ? 0.0f : std::exp2(-static_cast<float>(r % 8)));
+                query.positions.push_back(static_cast<std::uint32_t>(rng() % (positions + 3)));
+            }
         ASSERT_TRUE(same_result(run(table_, cache, query), run(ref_, cache, query), v_dim))
             << "turn " << turn << " k_dim=" << k_dim << " v_dim=" << v_dim << " rows=" << rows
             << " positions=" << positions;

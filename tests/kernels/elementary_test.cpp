@@ -1,4 +1,4 @@
-// exp, tanh and the rotary angles against long double.
+// exp, tanh, erf and the rotary angles against long double.
 #include <cmath>
 
 #include "kernels/ref/scalar.h"
@@ -58,6 +58,22 @@ TEST(Tanh, WithinTwoUnitsOfTheLastPlace) {
     EXPECT_EQ(ref::tanh(std::numeric_limits<float>::infinity()), 1.0f);
     EXPECT_EQ(ref::tanh(-100.0f), -1.0f);
     EXPECT_TRUE(std::isnan(ref::tanh(std::nanf(""))));
+}
+
+TEST(Erf, WithinTwoUnitsOfTheLastPlace) {
+    double worst = 0;
+    float at = 0;
+    for (std::uint64_t u = 0; u < 1ull << 32; u += kStep) {
+        const float x = ref::from_bits(static_cast<std::uint32_t>(u));
+        if (std::isnan(x)) continue;
+        const double error = ulps(ref::erf(x), std::erf(static_cast<long double>(x)));
+        if (error > worst) worst = error, at = x;
+    }
+    EXPECT_LE(worst, 2.0) << "at " << std::hexfloat << at;
+    std::printf("erf: %.4f ulp at %a\n", worst, static_cast<double>(at));
+    EXPECT_EQ(ref::erf(std::numeric_limits<float>::infinity()), 1.0f);
+    EXPECT_EQ(ref::erf(-5.0f), -1.0f);
+    EXPECT_TRUE(std::isnan(ref::erf(std::nanf(""))));
 }
 
 // A known tree: with stripes 2^-i no rounding happens, and order shows with values that cancel.

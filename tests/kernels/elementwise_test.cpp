@@ -9,6 +9,13 @@ using namespace test;
 
 const std::size_t kLengths[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 300, 1000, 2048};
 
+constexpr Activation kActivations[] = {Activation::silu,         Activation::gelu,    Activation::gelu_erf,
+                                       Activation::relu_squared, Activation::sigmoid, Activation::clamped_silu};
+const char* name(Activation f) {
+    const char* names[] = {"silu", "gelu", "gelu_erf", "relu_squared", "sigmoid", "clamped_silu"};
+    return names[static_cast<int>(f)];
+}
+
 class Elementwise : public PerIsa {
 protected:
     // Runs f(table, output) for both tables on outputs that start with the same content.
@@ -34,8 +41,12 @@ TEST_P(Elementwise, EqualsTheReference) {
             compare(n, rng, [&](const KernelTable& t, Floats& o) { t.scale(a.data(), s, o.data(), n); }, "scale");
             compare(n, rng, [&](const KernelTable& t, Floats& o) { t.add_scaled(a.data(), s, o.data(), n); },
                     "add_scaled");
-            compare(n, rng, [&](const KernelTable& t, Floats& o) { t.silu_mul(a.data(), b.data(), o.data(), n); },
-                    "silu_mul");
+            compare(n, rng, [&](const KernelTable& t, Floats& o) { t.softcap(a.data(), 2.5f, o.data(), n); }, "softcap");
+            for (const Activation f : kActivations) {
+                compare(n, rng, [&](const KernelTable& t, Floats& o) { t.activate(f, a.data(), o.data(), n); }, name(f));
+                compare(n, rng, [&](const KernelTable& t, Floats& o) { t.gated(f, a.data(), b.data(), o.data(), n); },
+                        name(f));
+            }
             compare(n, rng, [&](const KernelTable& t, Floats& o) { t.softmax(a.data(), o.data(), n); }, "softmax");
             compare(n, rng, [&](const KernelTable& t, Floats& o) { t.rms_norm(a.data(), b.data(), o.data(), n, 1e-5f); },
                     "rms_norm");
@@ -69,7 +80,12 @@ TEST_P(Elementwise, InPlace) {
         in_place([&](auto& t, const float* x, float* y) { t.add(b.data(), x, y, n); }, "add, second");
         in_place([&](auto& t, const float* x, float* y) { t.mul(x, b.data(), y, n); }, "mul");
         in_place([&](auto& t, const float* x, float* y) { t.scale(x, 0.3f, y, n); }, "scale");
-        in_place([&](auto& t, const float* x, float* y) { t.silu_mul(x, b.data(), y, n); }, "silu_mul");
+        in_place([&](auto& t, const float* x, float* y) { t.softcap(x, 0.7f, y, n); }, "softcap");
+        for (const Activation f : kActivations) {
+            in_place([&](auto& t, const float* x, float* y) { t.activate(f, x, y, n); }, name(f));
+            in_place([&](auto& t, const float* x, float* y) { t.gated(f, x, b.data(), y, n); }, name(f));
+            in_place([&](auto& t, const float* x, float* y) { t.gated(f, b.data(), x, y, n); }, name(f));
+        }
         in_place([&](auto& t, const float* x, float* y) { t.softmax(x, y, n); }, "softmax");
         in_place([&](auto& t, const float* x, float* y) { t.rms_norm(x, b.data(), y, n, 1e-5f); }, "rms_norm");
         in_place([&](auto& t, const float* x, float* y) { t.layer_norm(x, b.data(), b.data(), y, n, 1e-5f); },
@@ -77,14 +93,22 @@ TEST_P(Elementwise, InPlace) {
     }
 }
 
-// exp over a dense sample of all floats, infinities and NaN included.
-TEST_P(Elementwise, ExpEqualsTheReferenceEverywhere) {
+// exp, erf and tanh, through what uses them, over a dense sample of all floats, infinities and NaN included.
+TEST_P(Elementwise, FunctionsEqualTheReferenceEverywhere) {
     constexpr std::size_t kBatch = 4096;
-    std::vector<float> x(kBatch), ones(kBatch, 1.0f), want(kBatch), got(kBatch);
+    std::vector<float> x(kBatch), want(kBatch), got(kBatch);
     std::size_t n = 0;
     auto flush = [&] {
-        ref_.silu_mul(x.data(), ones.data(), want.data(), n);
-        table_.silu_mul(x.data(), ones.data(), got.data(), n);
+        for (const Activation f : kActivations) {
+            ref_.gated(f, x.data(), x.data(), want.data(), n);
+            table_.gated(f, x.data(), x.data(), got.data(), n);
+            ASSERT_TRUE(same(got.data(), want.data(), n)) << name(f);
+            ref_.activate(f, x.data(), want.data(), n);
+            table_.activate(f, x.data(), got.data(), n);
+            ASSERT_TRUE(same(got.data(), want.data(), n)) << name(f);
+        }
+        ref_.softcap(x.data(), 1.0f, want.data(), n);
+        table_.softcap(x.data(), 1.0f, got.data(), n);
         ASSERT_TRUE(same(got.data(), want.data(), n));
         n = 0;
     };
@@ -111,9 +135,11 @@ TEST_P(Elementwise, NotFiniteInputDoesNotHarm) {
                 ref_.rms_norm(x.data(), nullptr, want.data(), n, 1e-5f);
                 table_.rms_norm(x.data(), nullptr, got.data(), n, 1e-5f);
                 EXPECT_TRUE(same(got, want));
-                ref_.silu_mul(x.data(), x.data(), want.data(), n);
-                table_.silu_mul(x.data(), x.data(), got.data(), n);
-                EXPECT_TRUE(same(got, want));
+                for (const Activation f : kActivations) {
+                    ref_.gated(f, x.data(), x.data(), want.data(), n);
+                    table_.gated(f, x.data(), x.data(), got.data(), n);
+                    EXPECT_TRUE(same(got, want)) << name(f);
+                }
             }
 }
 
@@ -230,7 +256,7 @@ TEST(ReferenceSilu, AgainstDouble) {
     for (int turn = 0; turn < 10000; ++turn) {
         const float g = random_float(Values::usual, rng) * 10, u = random_float(Values::usual, rng);
         float y;
-        table_ref().silu_mul(&g, &u, &y, 1);
+        table_ref().gated(Activation::silu, &g, &u, &y, 1);
         const double want = g / (1 + std::exp(-static_cast<double>(g))) * u;
         // exp 2 u, sum u, quotient u, product u.
         EXPECT_LE(std::fabs(y - want), std::fabs(want) * 5 * kU * 1.01 + 1e-44) << g << " " << u;

@@ -33,8 +33,8 @@ TEST(Registry, ReferenceFillsEverySlot) {
         EXPECT_TRUE(m.run && m.scratch_bytes) << i.name;
     }
     EXPECT_TRUE(t.quantize_q8_256 && t.quantize_q8_32 && t.rms_norm && t.layer_norm && t.add && t.mul && t.scale &&
-                t.add_scaled && t.silu_mul && t.softmax && t.rope && t.kv_store && t.attention &&
-                t.attention_merge && t.attention_finish);
+                t.add_scaled && t.softcap && t.activate && t.gated && t.softmax && t.rope && t.kv_store &&
+                t.attention && t.attention_merge && t.attention_finish);
 }
 
 TEST(Registry, ListsSlowestFirstAndScalarAlways) {
@@ -101,7 +101,9 @@ TEST_P(RegistryForced, RunsTheForcedSet) {
     check(&KernelTable::mul, "mul");
     check(&KernelTable::scale, "scale");
     check(&KernelTable::add_scaled, "add_scaled");
-    check(&KernelTable::silu_mul, "silu_mul");
+    check(&KernelTable::softcap, "softcap");
+    check(&KernelTable::activate, "activate");
+    check(&KernelTable::gated, "gated");
     check(&KernelTable::softmax, "softmax");
     check(&KernelTable::rope, "rope");
     check(&KernelTable::kv_store, "kv_store");
@@ -135,7 +137,8 @@ TEST(Registry, FastSetsAreComplete) {
             continue;
         }
         EXPECT_TRUE(own->quantize_q8_256 && own->quantize_q8_32 && own->rms_norm && own->layer_norm && own->add &&
-                    own->mul && own->scale && own->add_scaled && own->silu_mul && own->softmax && own->rope &&
+                    own->mul && own->scale && own->add_scaled && own->softcap && own->activate && own->gated &&
+                    own->softmax && own->rope &&
                     own->kv_store && own->attention && own->attention_merge && own->attention_finish)
             << name;
         for (DType d : {DType::F32, DType::F16, DType::BF16})
@@ -165,7 +168,9 @@ TEST(Registry, NoFunctionBelongsToTwoSets) {
             differ(&KernelTable::mul, "mul");
             differ(&KernelTable::scale, "scale");
             differ(&KernelTable::add_scaled, "add_scaled");
-            differ(&KernelTable::silu_mul, "silu_mul");
+            differ(&KernelTable::softcap, "softcap");
+            differ(&KernelTable::activate, "activate");
+            differ(&KernelTable::gated, "gated");
             differ(&KernelTable::softmax, "softmax");
             differ(&KernelTable::rope, "rope");
             differ(&KernelTable::kv_store, "kv_store");

@@ -1,7 +1,9 @@
 #include "backend/cpu/program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 
 #include "backend/cpu/kv.h"
@@ -116,17 +118,20 @@ void CpuProgram::compile() {
     };
     Value quantised;  // what the activation buffer holds
     ActKind quantised_kind = ActKind::f32;
-    const auto need_act = [&](Value x, ActKind kind) {
-        if (kind == ActKind::f32 || (quantised == x && quantised_kind == kind)) return;
+    std::uint32_t quantised_groups = 1;
+    const auto need_act = [&](Value x, ActKind kind, std::uint32_t groups = 1) {
+        if (kind == ActKind::f32 || (quantised == x && quantised_kind == kind && quantised_groups == groups)) return;
         Step step{.kind = StepKind::quantise, .op = &producer(x), .ops = {}};
         step.act = kind;
-        step.split_columns = graph_.info(x).cols >= kSplitColumns && !steps_.empty() &&
+        step.groups = groups;
+        step.split_columns = groups == 1 && graph_.info(x).cols >= kSplitColumns && !steps_.empty() &&
                              steps_.back().split_columns && steps_.back().op->out == x;
         add_step(std::move(step), rowwise(x));
         quantised = x;
         quantised_kind = kind;
+        quantised_groups = groups;
         const ValueInfo& i = graph_.info(x);
-        max_act_bytes = std::max(max_act_bytes, rows_of(i) * act_blocks(i.cols) * sizeof(ActBlock));
+        max_act_bytes = std::max(max_act_bytes, rows_of(i) * groups * act_blocks(i.cols / groups) * sizeof(ActBlock));
     };
     const auto need_scratch = [&](const Op& op) {
         const kernels::MatmulKernel& k = kernels_.table.matmul[static_cast<std::size_t>(op.weight.dtype)];
@@ -150,23 +155,29 @@ void CpuProgram::compile() {
         const std::size_t steps_before = steps_.size();
         const auto simple = [&](StepKind kind) {
             Step step{.kind = kind, .op = &op, .ops = {}};
-            step.split_columns = kind == StepKind::silu_mul && graph_.info(op.out).cols >= kSplitColumns;
+            step.split_columns = (kind == StepKind::gated || kind == StepKind::activate) &&
+                                 graph_.info(op.out).cols >= kSplitColumns;
             add_step(std::move(step), rowwise(op.out));
         };
         switch (op.kind) {
             case OpKind::embed: simple(StepKind::embed); break;
             case OpKind::rms_norm: simple(StepKind::rms_norm); break;
+            case OpKind::layer_norm: simple(StepKind::layer_norm); break;
             case OpKind::add: simple(StepKind::add); break;
             case OpKind::mul: simple(StepKind::mul); break;
             case OpKind::scale: simple(StepKind::scale); break;
-            case OpKind::silu_mul: simple(StepKind::silu_mul); break;
+            case OpKind::softcap: simple(StepKind::softcap); break;
+            case OpKind::activate: simple(StepKind::activate); break;
+            case OpKind::gated: simple(StepKind::gated); break;
+            case OpKind::slice: simple(StepKind::slice); break;
+            case OpKind::concat: simple(StepKind::concat); break;
             case OpKind::rope: simple(StepKind::rope); break;
             case OpKind::attention: {
                 add_step({.kind = StepKind::store_kv, .op = &op, .ops = {}}, rowwise(op.in[1]));
                 add_step({.kind = StepKind::attention, .op = &op, .ops = {}}, kWide);
                 const graph::Heads& h = op.attention;
                 const std::size_t max_rows = std::min<std::size_t>(kQueryBlock, limits_.max_tokens) * (h.q / h.kv);
-                const std::size_t floats = max_rows * (h.k_dim + 2 * h.v_dim + 6);
+                const std::size_t floats = max_rows * (h.k_dim + 2 * h.v_dim + 8);
                 const std::size_t pointers = limits_.max_context / kernels::kPageTokens + 1;
                 const std::size_t chunks = limits_.max_context / kernels::kChunkTokens + 1;
                 if (pool_.size() > 1 && chunks > 1)
@@ -203,6 +214,14 @@ void CpuProgram::compile() {
                 add_step(std::move(step), kWide);
                 for (std::size_t m = first; m <= n; ++m) phases[order[m]].first = current_phase;
                 for (std::size_t m = first; m < n; ++m) phases[order[m]].last = current_phase;
+                break;
+            }
+            case OpKind::linear_heads: {
+                Step step{.kind = StepKind::linear_heads, .op = &op, .ops = {&op}};
+                step.act = kernels::act_kind(op.weight.dtype);
+                need_act(op.in[0], step.act, op.groups);
+                need_scratch(op);
+                add_step(std::move(step), kWide);
                 break;
             }
             case OpKind::linear_experts: {
@@ -264,6 +283,7 @@ std::span<const float> CpuProgram::run(const Batch& batch, KvMemory& kv) {
 void CpuProgram::execute(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept {
     switch (step.kind) {
         case StepKind::linear: run_linear(step, index, worker, work); return;
+        case StepKind::linear_heads: run_heads(step, index, worker, work); return;
         case StepKind::linear_experts: run_experts(step, index, worker, work); return;
         case StepKind::attention: run_attention(step, index, worker, work); return;
         case StepKind::merge_attention:
@@ -293,7 +313,7 @@ void CpuProgram::run_rows(const Step& step, unsigned worker, Work& work) const n
     for (std::size_t row = n * worker / workers; row < end; ++row) run_row(step, row, 0, info.cols, work);
 }
 
-// Columns other than all are asked for only of silu_mul and quantise.
+// Columns other than all are asked for only of activate, gated and quantise.
 void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std::size_t cols,
                          Work& work) const noexcept {
     const kernels::KernelTable& k = kernels_.table;
@@ -302,27 +322,64 @@ void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std
             const graph::Rope& rope = graph_.ropes()[r];
             const std::size_t half = rope.inv_freq.size();
             float* cos = angles_.as<float>() + angle_offset_[r] + row * half * 2;
-            kernels::rope_table(rope.inv_freq.data(), half, positions_[row], rope.factor, cos, cos + half);
+            kernels::rope_table(rope.frequencies(limits_.max_context).data(), half, positions_[row], rope.factor, cos, cos + half);
         }
         return;
     }
     const Op& op = *step.op;
     switch (step.kind) {
         case StepKind::embed: {
-            const auto token = static_cast<std::size_t>(work.batch.tokens[row]);
-            const auto* bytes = static_cast<const std::byte*>(op.weight.data) + token * op.weight.row_bytes();
+            std::size_t at = 0;
+            if (op.lookup == graph::Lookup::token) at = static_cast<std::size_t>(work.batch.tokens[row]);
+            if (op.lookup == graph::Lookup::position) at = positions_[row];
+            const auto* bytes = static_cast<const std::byte*>(op.weight.data) + at * op.weight.row_bytes();
             kernels::format_ops(op.weight.dtype).decode(bytes, row_of(op.out, row), op.weight.cols);
             break;
         }
         case StepKind::rms_norm:
-            k.rms_norm(row_of(op.in[0], row), op.weight.f32(), row_of(op.out, row), cols, op.factor);
+        case StepKind::layer_norm: {
+            const std::size_t n = cols / op.groups, own = op.weight && op.weight.cols == cols ? n : 0;
+            for (std::size_t g = 0; g < op.groups; ++g) {
+                const float *x = row_of(op.in[0], row) + g * n, *w = op.weight ? op.weight.f32() + g * own : nullptr;
+                float* y = row_of(op.out, row) + g * n;
+                if (step.kind == StepKind::rms_norm)
+                    k.rms_norm(x, w, y, n, op.factor);
+                else
+                    k.layer_norm(x, w, op.bias ? op.bias.f32() + g * own : nullptr, y, n, op.factor);
+            }
             break;
+        }
         case StepKind::add: k.add(row_of(op.in[0], row), row_of(op.in[1], row), row_of(op.out, row), cols); break;
-        case StepKind::mul: k.mul(row_of(op.in[0], row), row_of(op.in[1], row), row_of(op.out, row), cols); break;
-        case StepKind::scale: k.scale(row_of(op.in[0], row), op.factor, row_of(op.out, row), cols); break;
-        case StepKind::silu_mul:
-            k.silu_mul(row_of(op.in[0], row) + col, row_of(op.in[1], row) + col, row_of(op.out, row) + col, cols);
+        case StepKind::mul:
+            if (graph_.info(op.in[1]).cols == cols)
+                k.mul(row_of(op.in[0], row), row_of(op.in[1], row), row_of(op.out, row), cols);
+            else
+                k.scale(row_of(op.in[0], row), *row_of(op.in[1], row), row_of(op.out, row), cols);
             break;
+        case StepKind::scale: k.scale(row_of(op.in[0], row), op.factor, row_of(op.out, row), cols); break;
+        case StepKind::softcap: k.softcap(row_of(op.in[0], row), op.softcap, row_of(op.out, row), cols); break;
+        case StepKind::activate:
+            k.activate(op.activation, row_of(op.in[0], row) + col, row_of(op.out, row) + col, cols);
+            break;
+        case StepKind::gated:
+            k.gated(op.activation, row_of(op.in[0], row) + col, row_of(op.in[1], row) + col, row_of(op.out, row) + col,
+                    cols);
+            break;
+        case StepKind::slice: {
+            const std::size_t n = cols / op.groups, from = graph_.info(op.in[0]).cols / op.groups;
+            for (std::size_t g = 0; g < op.groups; ++g)
+                std::memcpy(row_of(op.out, row) + g * n, row_of(op.in[0], row) + g * from + op.first, n * sizeof(float));
+            break;
+        }
+        case StepKind::concat: {
+            const std::size_t a = graph_.info(op.in[0]).cols / op.groups, b = cols / op.groups - a;
+            for (std::size_t g = 0; g < op.groups; ++g) {
+                float* out = row_of(op.out, row) + g * (a + b);
+                std::memcpy(out, row_of(op.in[0], row) + g * a, a * sizeof(float));
+                std::memcpy(out + a, row_of(op.in[1], row) + g * b, b * sizeof(float));
+            }
+            break;
+        }
         case StepKind::rope: {
             const graph::Rope& rope = graph_.ropes()[op.rope];
             const std::size_t half = rope.inv_freq.size();
@@ -345,36 +402,18 @@ void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std
         }
         case StepKind::quantise: {
             const std::size_t stride = rows(graph_.info(op.out), work);
-            ActBlock* out = acts_.as<ActBlock>() + col / 256 * stride + row;
-            (step.act == ActKind::q8_256 ? k.quantize_q8_256 : k.quantize_q8_32)(row_of(op.out, row) + col, cols, out,
-                                                                                 stride);
+            const std::size_t n = cols / step.groups;
+            for (std::size_t g = 0; g < step.groups; ++g) {
+                ActBlock* out = acts_.as<ActBlock>() + (g * act_blocks(n) + col / 256) * stride + row;
+                (step.act == ActKind::q8_256 ? k.quantize_q8_256 : k.quantize_q8_32)(row_of(op.out, row) + col + g * n, n,
+                                                                                     out, stride);
+            }
             break;
         }
         case StepKind::take_outputs:
             std::memcpy(row_of(op.out, row), row_of(op.in[0], work.batch.outputs[row]), cols * sizeof(float));
             break;
-        case StepKind::route: {
-            const Routing r = routing(op.out, op);
-            float* p = r.probability + row * op.experts;
-            k.softmax(row_of(op.in[0], row), p, op.experts);
-            for (std::uint32_t rank = 0; rank < op.used; ++rank) {
-                std::uint32_t best = op.experts;
-                for (std::uint32_t e = 0; e < op.experts; ++e) {
-                    bool taken = false;
-                    for (std::uint32_t before = 0; before < rank; ++before)
-                        taken |= r.expert[row * op.used + before] == e;
-                    if (!taken && (best == op.experts || p[e] > p[best])) best = e;
-                }
-                r.expert[row * op.used + rank] = best;
-                r.weight[row * op.used + rank] = p[best];
-            }
-            if (op.normalise) {
-                float sum = 0;
-                for (std::uint32_t rank = 0; rank < op.used; ++rank) sum += r.weight[row * op.used + rank];
-                for (std::uint32_t rank = 0; rank < op.used; ++rank) r.weight[row * op.used + rank] /= sum;
-            }
-            break;
-        }
+        case StepKind::route: choose_experts(op, row); break;
         case StepKind::gather: {
             const Routing r = routing(op.in[1], producer(op.in[1]));
             std::memcpy(row_of(op.out, row), row_of(op.in[0], r.row[row]), cols * sizeof(float));
@@ -396,6 +435,65 @@ void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std
         }
         default: break;
     }
+}
+
+void CpuProgram::choose_experts(const Op& op, std::size_t row) const noexcept {
+    const kernels::KernelTable& k = kernels_.table;
+    const Routing r = routing(op.out, op);
+    const float* x = row_of(op.in[0], row);
+    float *s = r.score + row * 2 * op.experts, *choice = s;
+    switch (op.score) {
+        case graph::RouteScore::softmax: k.softmax(x, s, op.experts); break;
+        case graph::RouteScore::sigmoid: k.activate(graph::Activation::sigmoid, x, s, op.experts); break;
+        case graph::RouteScore::softmax_chosen: std::memcpy(s, x, op.experts * sizeof(float)); break;
+    }
+    if (op.bias || op.groups > 1) {
+        choice = s + op.experts;
+        if (op.bias)
+            k.add(s, op.bias.f32(), choice, op.experts);
+        else
+            std::memcpy(choice, s, op.experts * sizeof(float));
+    }
+    // The largest of n that a list does not hold yet; the lower index of equal ones.
+    const auto best_of = [](const float* of, std::uint32_t n, const std::uint32_t* listed, std::uint32_t count) {
+        std::uint32_t best = n;
+        for (std::uint32_t e = 0; e < n; ++e)
+            if (std::find(listed, listed + count, e) == listed + count && (best == n || of[e] > of[best])) best = e;
+        return best;
+    };
+    if (op.groups > 1) {
+        const std::uint32_t n = op.experts / op.groups;
+        const auto sum_of_two = [&](std::uint32_t g) {
+            const float* of = choice + g * n;
+            const std::uint32_t first = best_of(of, n, nullptr, 0);
+            return n > 1 ? of[first] + of[best_of(of, n, &first, 1)] : of[first];
+        };
+        // As many groups as do not take part, the worst first; of equal ones the one behind.
+        for (std::uint32_t left = op.groups; left > op.groups_used; --left) {
+            std::uint32_t worst = op.groups;
+            float least = 0;
+            for (std::uint32_t g = 0; g < op.groups; ++g) {
+                if (std::isinf(choice[g * n]) && choice[g * n] < 0) continue;
+                const float sum = sum_of_two(g);
+                if (worst == op.groups || !(sum > least)) worst = g, least = sum;
+            }
+            if (worst == op.groups) break;
+            std::fill_n(choice + worst * n, n, -std::numeric_limits<float>::infinity());
+        }
+    }
+    std::uint32_t* chosen = r.expert + row * op.used;
+    float* weight = r.weight + row * op.used;
+    for (std::uint32_t rank = 0; rank < op.used; ++rank) {
+        chosen[rank] = best_of(choice, op.experts, chosen, rank);
+        weight[rank] = s[chosen[rank]];
+    }
+    if (op.score == graph::RouteScore::softmax_chosen) k.softmax(weight, weight, op.used);
+    if (op.normalise) {
+        float sum = 0;
+        for (std::uint32_t rank = 0; rank < op.used; ++rank) sum += weight[rank];
+        for (std::uint32_t rank = 0; rank < op.used; ++rank) weight[rank] /= sum + 1e-20f;
+    }
+    if (op.factor != 1.0f) k.scale(weight, op.factor, weight, op.used);
 }
 
 Routing CpuProgram::routing(Value v, const Op& route) const noexcept {
@@ -423,12 +521,13 @@ void CpuProgram::group(const Op& op, Work& work) const noexcept {
     r.begin[0] = 0;
 }
 
-// `x` are the activations, `act` what the kernel of the weight's format multiplies with.
-void CpuProgram::multiply(const Op& op, const void* weights, std::size_t row, std::size_t row_count, const float* x,
-                          const void* act, std::size_t act_stride, std::size_t tokens, float* out,
+// `x` are the activations (null: only `act` will do), `act` what the kernel of the weight's format multiplies with.
+void CpuProgram::multiply(const Op& op, std::size_t slab, std::size_t row, std::size_t row_count, const float* x,
+                          const void* act, std::size_t act_stride, std::size_t tokens, float* out, std::size_t out_stride,
                           unsigned worker) const noexcept {
-    const std::byte* w = static_cast<const std::byte*>(weights) + row * op.weight.row_bytes();
-    if (dense_ && dense_->piece_rows(op.weight, tokens, pool_.size()) != 0) {
+    const std::byte* w =
+        static_cast<const std::byte*>(op.weight.data) + (slab * op.weight.rows + row) * op.weight.row_bytes();
+    if (x && dense_ && dense_->piece_rows(op.weight, tokens, pool_.size()) != 0) {
         dense_->multiply({.weight = op.weight,
                           .w = w,
                           .rows = row_count,
@@ -446,13 +545,13 @@ void CpuProgram::multiply(const Op& op, const void* weights, std::size_t row, st
                     .act_stride = act_stride,
                     .tokens = tokens,
                     .out = out + row,
-                    .out_stride = op.weight.rows,
+                    .out_stride = out_stride,
                     .scratch = scratch(worker)});
     }
     if (op.bias)
         for (std::size_t t = 0; t < tokens; ++t) {
-            float* y = out + t * op.weight.rows + row;
-            kernels_.table.add(y, op.bias.f32() + row, y, row_count);
+            float* y = out + t * out_stride + row;
+            kernels_.table.add(y, op.bias.f32() + slab * op.weight.rows + row, y, row_count);
         }
 }
 
@@ -495,12 +594,30 @@ void CpuProgram::run_linear(const Step& step, std::size_t index, unsigned worker
                   const std::size_t rows_each = grain(*op), own = (op->weight.rows + rows_each - 1) / rows_each;
                   if (piece < own) {
                       const std::size_t row = piece * rows_each;
-                      multiply(*op, op->weight.data, row, std::min<std::size_t>(rows_each, op->weight.rows - row),
-                               value(op->in[0]), act, stride, tokens, value(op->out), worker);
+                      multiply(*op, 0, row, std::min<std::size_t>(rows_each, op->weight.rows - row), value(op->in[0]),
+                               act, stride, tokens, value(op->out), op->weight.rows, worker);
                       return;
                   }
                   piece -= own;
               }
+          });
+}
+
+void CpuProgram::run_heads(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept {
+    const Op& op = *step.op;
+    const std::size_t tokens = rows(graph_.info(op.in[0]), work), cols = op.weight.cols, heads = op.weight.slabs;
+    if (tokens == 0) return;
+    const std::size_t grain = std::min<std::size_t>(piece_rows(op.weight, tokens), op.weight.rows);
+    const std::size_t own = (op.weight.rows + grain - 1) / grain;
+    share([&](unsigned region) -> auto& { return counters_[index * pool_.size() + region].next; }, own * heads, worker,
+          pool_.size(), [&](std::size_t piece) {
+              const std::size_t head = piece / own, row = piece % own * grain;
+              const void* act = step.act == ActKind::f32
+                                    ? static_cast<const void*>(value(op.in[0]) + head * cols)
+                                    : acts_.as<ActBlock>() + head * act_blocks(cols) * tokens;
+              multiply(op, head, row, std::min<std::size_t>(grain, op.weight.rows - row), nullptr, act,
+                       step.act == ActKind::f32 ? cols * heads : tokens, tokens,
+                       value(op.out) + head * op.weight.rows, op.weight.rows * heads, worker);
           });
 }
 
@@ -520,10 +637,9 @@ void CpuProgram::run_experts(const Step& step, std::size_t index, unsigned worke
               if (count == 0) return;
               const float* x = value(op.in[0]) + first * cols;
               const void* act = step.act == ActKind::f32 ? static_cast<const void*>(x) : acts_.as<ActBlock>() + first;
-              const auto* slab = static_cast<const std::byte*>(op.weight.data) +
-                                 expert * op.weight.rows * op.weight.row_bytes();
-              multiply(op, slab, row, std::min<std::size_t>(grain, op.weight.rows - row), x, act,
-                       step.act == ActKind::f32 ? cols : slots, count, value(op.out) + first * op.weight.rows, worker);
+              multiply(op, expert, row, std::min<std::size_t>(grain, op.weight.rows - row), x, act,
+                       step.act == ActKind::f32 ? cols : slots, count, value(op.out) + first * op.weight.rows,
+                       op.weight.rows, worker);
           });
 }
 
@@ -532,16 +648,29 @@ namespace {
 // What a token at `position` sees first.
 std::uint32_t first_visible(const Op& op, std::uint32_t position) {
     const std::uint32_t window = op.visibility.window;
-    return window != 0 && position + 1 > window ? position + 1 - window : 0;
+    if (window == 0) return 0;
+    const std::uint32_t behind = op.visibility.causal ? window - 1 : window / 2;
+    return position > behind ? position - behind : 0;
 }
 
-// Chunks [first, last] of positions that `count` tokens from `position` see.
+const float* sink_of(const Op& op, std::size_t head) { return op.weight ? op.weight.f32() + head : nullptr; }
+
+// One past what a token at `position` sees last; its segment ends at `end`.
+std::uint32_t end_visible(const Op& op, std::uint32_t position, std::uint32_t end) {
+    if (op.visibility.causal) return position + 1;
+    const std::uint32_t window = op.visibility.window;
+    return window == 0 ? end : std::min(end, position + window / 2 + 1);
+}
+
+// Chunks [first, last] of positions that `count` tokens of a segment from its `first` see.
 struct Chunks {
     std::size_t first, last;
     std::size_t count() const { return last - first + 1; }
 };
-Chunks chunks_of(const Op& op, std::uint32_t position, std::size_t count) {
-    return {first_visible(op, position) / kernels::kChunkTokens, (position + count - 1) / kernels::kChunkTokens};
+Chunks chunks_of(const Op& op, const Segment& s, std::size_t first, std::size_t count) {
+    const auto from = static_cast<std::uint32_t>(s.position + first), last = static_cast<std::uint32_t>(from + count - 1);
+    return {first_visible(op, from) / kernels::kChunkTokens,
+            (end_visible(op, last, s.position + s.count) - 1) / kernels::kChunkTokens};
 }
 
 }  // namespace
@@ -550,7 +679,8 @@ struct CpuProgram::Queries {
     const void* const* pages;
     std::size_t rows;
     const float* q;
-    const std::uint32_t *lo, *hi;
+    const std::uint32_t *lo, *hi, *positions;
+    const float* slopes;  // null: none
     std::size_t end;  // of the positions that any row sees
     void* kernel_scratch;
     float* rest;  // of the worker's scratch
@@ -561,7 +691,7 @@ bool CpuProgram::splits_chunks(const Op& op, const Work& work) const noexcept {
     const std::size_t tasks = work.batch.segments.size() * op.attention.kv;
     if (tasks >= 2 * std::size_t{pool_.size()}) return false;
     for (const Segment& s : work.batch.segments)
-        if (chunks_of(op, s.position, s.count).count() > 1) return true;
+        if (chunks_of(op, s, 0, s.count).count() > 1) return true;
     return false;
 }
 
@@ -576,11 +706,11 @@ CpuProgram::Partial CpuProgram::partial(const Op& op, const Work& work, std::uin
 void CpuProgram::attend_split(const Op& op, std::size_t index, unsigned worker, Work& work) const noexcept {
     const std::uint32_t heads = op.attention.kv;
     std::size_t pieces = 0;
-    for (const Segment& s : work.batch.segments) pieces += chunks_of(op, s.position, s.count).count() * heads;
+    for (const Segment& s : work.batch.segments) pieces += chunks_of(op, s, 0, s.count).count() * heads;
     share([&](unsigned region) -> auto& { return counters_[index * pool_.size() + region].next; }, pieces, worker,
           pool_.size(), [&](std::size_t piece) {
               for (const Segment& s : work.batch.segments) {
-                  const Chunks chunks = chunks_of(op, s.position, s.count);
+                  const Chunks chunks = chunks_of(op, s, 0, s.count);
                   const std::size_t own = chunks.count() * heads;
                   if (piece < own) {
                       const auto head = static_cast<std::uint32_t>(piece / chunks.count());
@@ -601,7 +731,7 @@ void CpuProgram::merge_attention(const Op& op, unsigned worker, Work& work) cons
     const std::size_t group = h.q / h.kv, all = work.tokens * h.q;
     const std::size_t begin = all * worker / pool_.size(), end = all * (worker + 1) / pool_.size();
     for (const Segment& s : work.batch.segments) {
-        const Chunks chunks = chunks_of(op, s.position, s.count);
+        const Chunks chunks = chunks_of(op, s, 0, s.count);
         for (std::size_t t = s.first; t < s.first + s.count; ++t)
             for (std::size_t head = 0; head < h.q; ++head) {
                 if (t * h.q + head < begin || t * h.q + head >= end) continue;
@@ -614,8 +744,8 @@ void CpuProgram::merge_attention(const Op& op, unsigned worker, Work& work) cons
                     kernels_.table.attention_merge(sum.m + r, sum.l + r, o, next.m[r], next.l[r],
                                                    next.o + r * h.v_dim, h.v_dim);
                 }
-                kernels_.table.attention_finish(sum.m[r], sum.l[r], o, nullptr, row_of(op.out, t) + head * h.v_dim,
-                                                h.v_dim);
+                kernels_.table.attention_finish(sum.m[r], sum.l[r], o, sink_of(op, head),
+                                                row_of(op.out, t) + head * h.v_dim, h.v_dim);
             }
     }
 }
@@ -657,25 +787,35 @@ CpuProgram::Queries CpuProgram::prepare_queries(const Op& op, const Segment& seg
     };
     void* kernel_scratch = take(kernels::attention_scratch_bytes(h.k_dim, h.v_dim));
     const std::size_t last_position = segment.position + first + count - 1;
-    auto* pages = reinterpret_cast<const void**>(take((last_position / kernels::kPageTokens + 1) * sizeof(void*)));
+    const std::size_t last_page =
+        (end_visible(op, static_cast<std::uint32_t>(last_position), segment.position + segment.count) - 1) /
+        kernels::kPageTokens;
+    auto* pages = reinterpret_cast<const void**>(take((last_page + 1) * sizeof(void*)));
     const std::size_t first_page =
         first_visible(op, static_cast<std::uint32_t>(segment.position + first)) / kernels::kPageTokens;
     std::fill_n(pages, first_page, nullptr);
-    for (std::size_t p = first_page; p <= last_position / kernels::kPageTokens; ++p)
+    for (std::size_t p = first_page; p <= last_page; ++p)
         pages[p] = work.kv.block(segment.pages, p, op.layer, kv_head);
     auto* q = reinterpret_cast<float*>(at);
     auto* lo = reinterpret_cast<std::uint32_t*>(q + row_count * h.k_dim);
     auto* hi = lo + row_count;
+    auto* positions = hi + row_count;
+    auto* slopes = reinterpret_cast<float*>(positions + row_count);
+    std::size_t end = 0;
     for (std::size_t t = 0; t < count; ++t) {
         const auto position = static_cast<std::uint32_t>(segment.position + first + t);
         const float* row = row_of(op.in[0], segment.first + first + t) + kv_head * group * h.k_dim;
         kernels_.table.scale(row, op.factor, q + t * group * h.k_dim, group * h.k_dim);
         for (std::size_t g = 0; g < group; ++g) {
             lo[t * group + g] = first_visible(op, position);
-            hi[t * group + g] = position + 1;
+            hi[t * group + g] = end_visible(op, position, segment.position + segment.count);
+            positions[t * group + g] = position;
+            slopes[t * group + g] = op.slopes.empty() ? 0.0f : op.slopes[kv_head * group + g];
         }
+        end = std::max<std::size_t>(end, hi[t * group]);
     }
-    return {pages, row_count, q, lo, hi, last_position + 1, kernel_scratch, reinterpret_cast<float*>(hi + row_count)};
+    return {pages, row_count, q, lo, hi, positions, op.slopes.empty() ? nullptr : slopes, end, kernel_scratch,
+            slopes + row_count};
 }
 
 void CpuProgram::attend_chunk(const Op& op, const Queries& queries, std::size_t chunk, float* m, float* l, float* o,
@@ -694,6 +834,8 @@ void CpuProgram::attend_chunk(const Op& op, const Queries& queries, std::size_t 
                               .lo = queries.lo,
                               .hi = queries.hi,
                               .softcap = op.softcap,
+                              .slopes = queries.slopes,
+                              .positions = queries.positions,
                               .m = m,
                               .l = l,
                               .o = o,
@@ -713,7 +855,7 @@ void CpuProgram::attend(const Op& op, const Segment& segment, std::size_t first,
     float* l = m + queries.rows;
     float* chunk_m = l + queries.rows;
     float* chunk_l = chunk_m + queries.rows;
-    const Chunks chunks = chunks_of(op, static_cast<std::uint32_t>(segment.position + first), count);
+    const Chunks chunks = chunks_of(op, segment, first, count);
     attend_chunk(op, queries, chunks.first, m, l, o, work);
     for (std::size_t chunk = chunks.first + 1; chunk <= chunks.last; ++chunk) {
         attend_chunk(op, queries, chunk, chunk_m, chunk_l, chunk_o, work);
@@ -724,7 +866,7 @@ void CpuProgram::attend(const Op& op, const Segment& segment, std::size_t first,
         for (std::size_t g = 0; g < group; ++g) {
             const std::size_t r = t * group + g;
             float* out = row_of(op.out, segment.first + first + t) + (kv_head * group + g) * h.v_dim;
-            k.attention_finish(m[r], l[r], o + r * h.v_dim, nullptr, out, h.v_dim);
+            k.attention_finish(m[r], l[r], o + r * h.v_dim, sink_of(op, kv_head * group + g), out, h.v_dim);
         }
 }
 

@@ -22,7 +22,7 @@ struct Routing {
     std::uint32_t* slot;    // [row][rank] -> slot
     std::uint32_t* row;     // slot -> row
     std::uint32_t* begin;   // expert -> first slot; experts + 1 entries
-    float* probability;     // [row][expert]
+    float* score;           // [row][2][expert]: without and with what only the choice uses
 };
 
 class CpuProgram final : public Program {
@@ -38,8 +38,9 @@ public:
 
 private:
     enum class StepKind : std::uint8_t {
-        rope_tables, embed, rms_norm, add, mul, scale, silu_mul, rope, store_kv, attention, merge_attention, take_outputs,
-        route, group, gather, quantise, linear, linear_experts, combine,
+        rope_tables, embed, rms_norm, layer_norm, add, mul, scale, softcap, activate, gated, slice, concat, rope, store_kv,
+        attention, merge_attention, take_outputs, route, group, gather, quantise, linear, linear_heads, linear_experts,
+        combine,
     };
     struct Step {
         StepKind kind;
@@ -49,6 +50,7 @@ private:
         std::size_t phase = 0;             // barriers before it
         bool split_columns = false;        // with one row, workers share its columns
         kernels::ActKind act = kernels::ActKind::f32;  // quantise, linear
+        std::uint32_t groups = 1;          // quantise: parts of a row that do not share blocks
     };
     struct Work;  // of one run
 
@@ -62,6 +64,7 @@ private:
     void run_rows(const Step& step, unsigned worker, Work& work) const noexcept;
     void run_row(const Step& step, std::size_t row, std::size_t col, std::size_t cols, Work& work) const noexcept;
     void run_linear(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
+    void run_heads(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
     void run_experts(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
     void run_attention(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept;
     struct Queries;  // of one KV head, ready for the kernel
@@ -80,10 +83,11 @@ private:
     Partial partial(const graph::Op& op, const Work& work, std::uint32_t kv_head, std::size_t chunk) const noexcept;
     void attend_split(const graph::Op& op, std::size_t index, unsigned worker, Work& work) const noexcept;
     void merge_attention(const graph::Op& op, unsigned worker, Work& work) const noexcept;
+    void choose_experts(const graph::Op& op, std::size_t row) const noexcept;
     void group(const graph::Op& op, Work& work) const noexcept;
     std::size_t piece_rows(const graph::Weight& weight, std::size_t tokens) const noexcept;
-    void multiply(const graph::Op& op, const void* weights, std::size_t row, std::size_t row_count, const float* x,
-                  const void* act, std::size_t act_stride, std::size_t tokens, float* out,
+    void multiply(const graph::Op& op, std::size_t slab, std::size_t row, std::size_t row_count, const float* x,
+                  const void* act, std::size_t act_stride, std::size_t tokens, float* out, std::size_t out_stride,
                   unsigned worker) const noexcept;
 
     std::size_t rows(const graph::ValueInfo& info, const Work& work) const noexcept;

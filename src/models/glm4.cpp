@@ -1,0 +1,29 @@
+// GLM-4 (GLM Team, arXiv:2406.12793, in the version of 2025): norms before and behind attention and feed-forward part, rotary
+// positions on half of each head, one matrix for gate and input.
+#include "models/parts.h"
+
+namespace tern::models {
+
+Definition define_glm4(Loader& in) {
+    Decoder d(in);
+    graph::Graph& g = d.g;
+    const float eps = d.rms_eps();
+    const std::uint64_t inner = d.feed_forward();
+    const std::uint32_t rope = d.add_rope(RopeMode::adjacent);
+
+    Value x = d.embed();
+    for (std::uint32_t i = 0; i < d.m.layers; ++i) {
+        const Layer layer = d.layer(i);
+        Value h = layer.rms_norm(x, "attn_norm", eps);
+        const auto [q, k, v] = layer.qkv(h, Bias::optional);
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(), {.scale = d.score_scale()});
+        layer.keep_outputs(h, x);
+        x = g.add(x, layer.rms_norm(layer.attention_output(h), "post_attention_norm", eps));
+        h = layer.gated_fused(layer.rms_norm(x, "ffn_norm", eps), Activation::silu, inner);
+        x = g.add(x, layer.rms_norm(h, "post_ffw_norm", eps));
+    }
+    g.set_logits(g.linear(d.output_rms_norm(x, eps), d.output()));
+    return std::move(d.model);
+}
+
+}  // namespace tern::models

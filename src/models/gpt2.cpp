@@ -1,0 +1,29 @@
+// GPT-2 (Radford et al., 2019, "Language Models are Unsupervised Multitask Learners"): learned positions, LayerNorm, GELU,
+// biases everywhere.
+#include "models/parts.h"
+
+namespace tern::models {
+
+Definition define_gpt2(Loader& in) {
+    Decoder d(in);
+    graph::Graph& g = d.g;
+    const float eps = d.layer_eps();
+    const std::uint64_t inner = d.feed_forward();
+
+    Value x = g.add(d.embed(), g.embed(in.matrix("position_embd.weight", d.m.context_length, d.m.width),
+                                       graph::Lookup::position));
+    for (std::uint32_t i = 0; i < d.m.layers; ++i) {
+        const Layer layer = d.layer(i);
+        Value h = layer.layer_norm(x, "attn_norm", eps, Bias::required);
+        const auto [q, k, v] = layer.qkv(h, Bias::required);
+        h = g.attention(q, k, v, d.heads(), {.scale = d.score_scale()});
+        layer.keep_outputs(h, x);
+        x = g.add(x, layer.attention_output(h, Bias::required));
+        h = layer.layer_norm(x, "ffn_norm", eps, Bias::required);
+        x = g.add(x, layer.mlp(h, Activation::gelu, inner, Bias::required));
+    }
+    g.set_logits(g.linear(d.output_layer_norm(x, eps, Bias::required), d.output()));
+    return std::move(d.model);
+}
+
+}  // namespace tern::models
