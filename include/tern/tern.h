@@ -3,6 +3,7 @@
 
 #include <tern/chat.h>
 #include <tern/dtype.h>
+#include <tern/embed.h>
 #include <tern/engine.h>
 #include <tern/error.h>
 #include <tern/gguf.h>

@@ -50,4 +50,11 @@ Definition define_mpt(Loader& loader);
 Definition define_gpt2(Loader& loader);
 Definition define_starcoder2(Loader& loader);
 
+Definition define_bert(Loader& loader);
+Definition define_nomic_bert(Loader& loader);
+Definition define_jina_bert_v2(Loader& loader);
+
+// pooling_type of the file, else `fallback`.
+Pooling pooling_of(const Loader& loader, Pooling fallback);
+
 }  // namespace tern::models

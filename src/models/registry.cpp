@@ -36,6 +36,9 @@ constexpr Architecture kArchitectures[] = {
     {"mpt", define_mpt},
     {"gpt2", define_gpt2},
     {"starcoder2", define_starcoder2},
+    {"bert", define_bert},
+    {"nomic-bert", define_nomic_bert},
+    {"jina-bert-v2", define_jina_bert_v2},
 };
 
 }  // namespace
