@@ -41,6 +41,7 @@ void add_inspect(CLI::App& program, Action& action);
 void add_render(CLI::App& program, Action& action);
 void add_bench(CLI::App& program, Action& action);
 void add_embed(CLI::App& program, Action& action);
+void add_verify(CLI::App& program, Action& action);
 
 // A command with the options struct that lives as long as its action.
 template <class Options>

@@ -11,3 +11,4 @@
 #include <tern/runtime.h>
 #include <tern/sampler.h>
 #include <tern/tokenizer.h>
+#include <tern/verify.h>

@@ -11,9 +11,15 @@ namespace {
 constexpr std::string_view kKey = "tokenizer.ggml.precompiled_charsmap";
 constexpr std::uint32_t kIsValue = 1u << 31;  // of a unit that holds a replacement's place
 
-std::uint32_t label(std::uint32_t unit) noexcept { return unit & (kIsValue | 0xFF); }
-bool has_value(std::uint32_t unit) noexcept { return (unit >> 8 & 1) != 0; }
-std::uint32_t offset(std::uint32_t unit) noexcept { return (unit >> 10) << ((unit & 1u << 9) >> 6); }
+std::uint32_t label(std::uint32_t unit) noexcept {
+    return unit & (kIsValue | 0xFF);
+}
+bool has_value(std::uint32_t unit) noexcept {
+    return (unit >> 8 & 1) != 0;
+}
+std::uint32_t offset(std::uint32_t unit) noexcept {
+    return (unit >> 10) << ((unit & 1u << 9) >> 6);
+}
 
 std::uint32_t read_u32(std::string_view bytes, std::size_t at) noexcept {
     std::uint32_t value = 0;

@@ -38,8 +38,8 @@ public:
             if (piece && !vocabulary.text(id).empty()) sorted_.push_back(id);
         }
         if (sorted_.empty()) {
-            throw Error(ErrorCode::bad_file, fmt::format("{}: key 'tokenizer.ggml.token_type': no token is a piece of text",
-                                                         file.name()));
+            throw Error(ErrorCode::bad_file,
+                        fmt::format("{}: key 'tokenizer.ggml.token_type': no token is a piece of text", file.name()));
         }
         unknown_score_ = worst - kUnknownPenalty;
         std::sort(sorted_.begin(), sorted_.end(),

@@ -14,8 +14,7 @@ namespace tern::test {
 namespace {
 
 nlohmann::json golden(const std::string& name) {
-    return nlohmann::json::parse(
-        read_file(std::filesystem::path(TERN_SOURCE_DIR) / "tests/data/tokenizer" / name));
+    return nlohmann::json::parse(read_file(std::filesystem::path(TERN_SOURCE_DIR) / "tests/data/tokenizer" / name));
 }
 
 Ids parse_ids(const std::string& line) {
