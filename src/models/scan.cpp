@@ -113,7 +113,7 @@ Scan scan_blocks(DType dtype, std::span<const std::byte> blocks) noexcept {
         return scan_each(dtype, blocks, [&](const std::byte* b) { return f16_bad(b + scales.at[0]); });
     else if (scales.count == 2)
         return scan_each(dtype, blocks,
-                         [&](const std::byte* b) { return f16_bad(b + scales.at[0]) | f16_bad(b + scales.at[1]); });
+                         [&](const std::byte* b) { return f16_bad(b + scales.at[0]) || f16_bad(b + scales.at[1]); });
     return scan_each(dtype, blocks, decodes_badly);
 }
 

@@ -183,8 +183,9 @@ TEST(Embed, EveryArchitecture) {
         const Model model = Model::load(runtime, entry.path());
         Embedder embedder(model, {.pooling = Pooling::mean});
         EXPECT_EQ(embedder.width(), model.info().width);
+        const Vectors vectors = embedder.embed(Tokens{{5, 6, 7, 8}});
         double squares = 0;
-        for (const float x : embedder.embed(Tokens{{5, 6, 7, 8}}).front())
+        for (const float x : vectors.front())
             squares += static_cast<double>(x) * static_cast<double>(x);
         EXPECT_NEAR(squares, 1.0, 1e-6);
     }
