@@ -21,6 +21,7 @@ using Json = nlohmann::ordered_json;
 
 struct ChatArgs {
     std::string model;
+    std::string pre;
     RuntimeArgs runtime;
     std::string system;
     std::optional<std::uint32_t> max_tokens;
@@ -78,17 +79,16 @@ private:
 
 ChatTemplate own_template(const Model& model) {
     const std::optional<std::string> source = model.chat_template();
-    if (!source)
-        throw Error(ErrorCode::unsupported,
-                    fmt::format("{}: the model has no chat template, so it was hardly trained to converse; tern run --raw "
-                                "continues a text",
-                                model.info().name));
-    return ChatTemplate(*source, model.tokenizer());
+    if (source) return ChatTemplate(*source, model.tokenizer());
+    print_note(fmt::format("{}: the model has no chat template, so it was hardly trained to converse: it is given the messages as "
+                           "plain text, a line each",
+                           model.info().name));
+    return ChatTemplate("{% for message in messages %}{{ message['content'] }}\n{% endfor %}", model.tokenizer());
 }
 
 Chat::Chat(const ChatArgs& options)
     : options_(options), runtime_(make_runtime(options.runtime)),
-      model_(load_model(runtime_, model_path(options.model), options.runtime.lock)), template_(own_template(model_)),
+      model_(load_model(runtime_, model_path(options.model), options.runtime.lock, options.pre)), template_(own_template(model_)),
       engine_(model_, {.context = options.context, .kv_type = options.kv_type, .parallel = 1}), lines_("tern"),
       seed_(options.sampling.seed) {
     if (!options.system.empty()) messages_.push_back({"system", options.system});
@@ -359,6 +359,7 @@ void add_chat(CLI::App& program, Action& action) {
     command->add_option("--load", o->load, "a conversation that /save wrote")->option_text("FILE");
     add_sampling_options(command, o->sampling);
     add_model_option(command, o->model);
+    add_pre_option(command, o->pre);
     add_runtime_options(command, o->runtime);
     command->footer("Example:\n  tern chat -m model.gguf --system \"You answer in one sentence.\"");
 }

@@ -91,6 +91,17 @@ std::vector<std::string> warnings_of(const gguf::File& file) {
     if (const std::optional<std::string> source = text_of("tokenizer.chat_template")) {
         try {
             const ChatTemplate parsed(*source);
+            // What it makes of a conversation needs the vocabulary, whose own faults are told elsewhere.
+            std::optional<Tokenizer> vocabulary;
+            try {
+                if (tokens) vocabulary = Tokenizer::from_gguf(file);
+            } catch (const Error&) {
+            }
+            if (vocabulary && vocabulary->kind() != TokenizerKind::none) {
+                const TemplateCheck check = check_template(*source, *vocabulary);
+                for (const auto* list : {&check.faults, &check.warnings})
+                    for (const std::string& problem : *list) out.push_back("tokenizer.chat_template: " + problem);
+            }
         } catch (const Error& e) {
             out.push_back(fmt::format("tokenizer.chat_template cannot be used: {}", e.what()));
         }

@@ -85,7 +85,7 @@ int run(const RunOptions& options) {
 
     const Stopwatch loading;
     const Runtime runtime = make_runtime(options.runtime);
-    const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
+    const Model model = load_model(runtime, model_path(options.model), options.runtime.lock, options.pre);
     if (options.ids.empty()) {
         note_missing_template(model, options);
         request.prompt_tokens = encode_prompt(model, prompt, options);
@@ -197,6 +197,7 @@ void add_run(CLI::App& program, Action& action) {
     add_sampling_options(command, o->sampling);
     command->add_flag("--json", o->json, "ids, text and timings as one JSON document")->excludes(many);
     add_model_option(command, o->model);
+    add_pre_option(command, o->pre);
     add_runtime_options(command, o->runtime);
     command->footer("Example:\n  tern run -m model.gguf --temp 0 -n 64 \"Once upon a time\"");
 }

@@ -6,6 +6,7 @@ namespace {
 
 struct TokenizeOptions {
     std::string model;
+    std::string pre;
     std::string text;
     bool has_text = false;
     std::string file;
@@ -16,7 +17,7 @@ struct TokenizeOptions {
 int run(const TokenizeOptions& options) {
     // The vocabulary alone: no runtime, no weights.
     const auto file = gguf::File::open(model_path(options.model), {.need_data = false});
-    const Tokenizer tokenizer = Tokenizer::from_gguf(file);
+    const Tokenizer tokenizer = Tokenizer::from_gguf(file, {.pre = options.pre});
     const std::string text = !options.file.empty()                          ? read_bytes(options.file)
                              : options.has_text && options.text != "-" ? options.text
                                                                             : read_stdin();
@@ -36,6 +37,7 @@ void add_tokenize(CLI::App& program, Action& action) {
     command->add_flag("--no-bos", o->no_bos, "no special tokens at either end");
     command->add_flag("--parse-special", o->parse_special, "text such as <s> becomes the token of that name");
     add_model_option(command, o->model);
+    add_pre_option(command, o->pre);
     command->footer("Example:\n  tern tokenize -m model.gguf --no-bos \"Hello world\"");
 }
 

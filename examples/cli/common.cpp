@@ -38,6 +38,11 @@ void add_model_option(CLI::App* command, std::string& path) {
     command->add_option("-m,--model", path, "GGUF file (the built-in demo model)")->option_text("FILE");
 }
 
+void add_pre_option(CLI::App* command, std::string& pre) {
+    command->add_option("--pre", pre, "how text is split, where the file does not say: qwen2, llama-bpe, …")
+        ->option_text("NAME");
+}
+
 fs::path model_path(const std::string& option) {
     if (!option.empty()) return option;
     std::error_code ignored;
@@ -156,9 +161,9 @@ void add_sampling_options(CLI::App* command, SamplerOptions& s) {
         ->option_text("N");
 }
 
-Model load_model(const Runtime& runtime, const fs::path& path, bool lock) {
+Model load_model(const Runtime& runtime, const fs::path& path, bool lock, const std::string& pre) {
     Progress bar("loading");
-    ModelOptions options{.lock = lock};
+    ModelOptions options{.tokenizer = {.pre = pre}, .lock = lock};
     if (stderr_is_terminal()) {
         options.preload = true;
         options.progress = [&bar](double fraction) {

@@ -41,6 +41,8 @@ void add_inspect(CLI::App& program, Action& action);
 void add_render(CLI::App& program, Action& action);
 void add_bench(CLI::App& program, Action& action);
 void add_devices(CLI::App& program, Action& action);
+void add_embed(CLI::App& program, Action& action);
+void add_verify(CLI::App& program, Action& action);
 
 // A command with the options struct that lives as long as its action.
 template <class Options>
@@ -53,6 +55,8 @@ CLI::App* add_command(CLI::App& program, Action& action, const char* name, const
 
 // -m
 void add_model_option(CLI::App* command, std::string& path);
+// --pre: TokenizerOptions::pre
+void add_pre_option(CLI::App* command, std::string& pre);
 // The named file, or the built-in model that stands at ../share/tern/ from the program.
 std::filesystem::path model_path(const std::string& option);
 
@@ -80,7 +84,7 @@ void add_kv_type_option(CLI::App* command, KvType& type);
 void add_sampling_options(CLI::App* command, SamplerOptions& sampling);
 
 // Maps the file; on a terminal reads all of it with a progress bar, so that the first token comes without waiting.
-Model load_model(const Runtime& runtime, const std::filesystem::path& path, bool lock);
+Model load_model(const Runtime& runtime, const std::filesystem::path& path, bool lock, const std::string& pre = {});
 
 // A note where `positions` are more than the model was trained for: it runs, and what it says there means little.
 void note_long_context(const ModelInfo& info, std::uint64_t positions);

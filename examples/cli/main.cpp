@@ -63,6 +63,8 @@ int run(int argc, char** argv) {
     add_render(program, action);
     add_bench(program, action);
     add_devices(program, action);
+    add_embed(program, action);
+    add_verify(program, action);
     for (CLI::App* command : program.get_subcommands(nullptr)) command->set_help_flag("-h,--help", "this help");
 
     try {

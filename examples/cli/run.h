@@ -11,6 +11,7 @@ namespace tern::cli {
 
 struct RunOptions {
     std::string model;
+    std::string pre;
     RuntimeArgs runtime;
     std::string prompt;
     bool has_prompt = false;

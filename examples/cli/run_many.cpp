@@ -213,7 +213,7 @@ int run_many(const RunOptions& options) {
     if (results.taken_over() > 0) print_note(fmt::format("{} answers are there already", with_commas(results.taken_over())));
 
     const Runtime runtime = make_runtime(options.runtime);
-    const Model model = load_model(runtime, model_path(options.model), options.runtime.lock);
+    const Model model = load_model(runtime, model_path(options.model), options.runtime.lock, options.pre);
     note_missing_template(model, options);
     EngineOptions engine_options{.kv_memory = options.kv_memory,
                                  .context = options.context,

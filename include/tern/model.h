@@ -16,7 +16,18 @@
 
 namespace tern {
 
+// How the vectors of a text's tokens, which stand after the last norm, become one.
+enum class Pooling {
+    mean,
+    cls,   // the first token's
+    last,  // the last token's
+    rank,  // scores by a head on the first token's, of a model that was trained to rank
+};
+// "mean", "cls", "last", "rank".
+TERN_API const char* to_string(Pooling pooling) noexcept;
+
 struct ModelOptions {
+    TokenizerOptions tokenizer{};
     bool map = true;  // false: read the weights into memory instead of mapping the file
     // Touch every page of the weights before load() returns, so that the first token does not wait for the disk.
     bool preload = false;
@@ -46,6 +57,8 @@ struct ModelInfo {
     std::uint32_t experts_used = 0;  // … and per token
     std::uint64_t expert_bytes = 0;  // of weight_bytes: all experts, of which a token reads experts_used / experts
     std::string format;             // the format of most weight bytes, "Q4_K"
+    bool encoder = false;           // makes embeddings only: no next-token scores, no text
+    Pooling pooling = Pooling::last;  // of embeddings: the file's pooling_type, else mean for encoders
 };
 
 // Random weights of a known shape, for speed and memory only; a model without a vocabulary.

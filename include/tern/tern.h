@@ -3,6 +3,7 @@
 
 #include <tern/chat.h>
 #include <tern/dtype.h>
+#include <tern/embed.h>
 #include <tern/engine.h>
 #include <tern/error.h>
 #include <tern/gguf.h>
@@ -10,3 +11,4 @@
 #include <tern/runtime.h>
 #include <tern/sampler.h>
 #include <tern/tokenizer.h>
+#include <tern/verify.h>

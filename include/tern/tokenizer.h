@@ -27,10 +27,11 @@ inline constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
 enum class TokenizerKind {
     none,           // "no_vocab": the file has no vocabulary
     sentencepiece,  // "llama": merges by score, bytes where nothing else fits
+    unigram,        // "t5": the most probable pieces of the normalised text, by score
     byte_bpe,       // "gpt2": a split pattern, then ranked merges over bytes
     wordpiece,      // "bert": longest match in lower-cased words
 };
-// "none", "sentencepiece", "byte_bpe", "wordpiece".
+// "none", "sentencepiece", "unigram", "byte_bpe", "wordpiece".
 TERN_API const char* to_string(TokenizerKind kind) noexcept;
 
 // As `tokenizer.ggml.token_type` numbers them.
@@ -91,15 +92,16 @@ public:
 
     // Any bytes are accepted. Where the text is not UTF-8, each byte outside a well-formed sequence is encoded by
     // itself (SentencePiece: its byte token, else the unknown token; byte_bpe: as the symbol of its byte, and it
-    // splits words as punctuation does; WordPiece: dropped, as the model's own cleaning does). NUL is a character
-    // like others (WordPiece drops it). Time is O(n log n). A text over kMaxTextBytes is an
-    // Error(invalid_argument); a byte for which the vocabulary has neither a token nor an unknown token is an
-    // Error(unsupported) that names it.
+    // splits words as punctuation does; unigram: as U+FFFD; WordPiece: dropped, as the model's own cleaning does). NUL
+    // is a character like others (WordPiece drops it). Time is O(n log n), for unigram O(n) times the longest piece. A
+    // text over kMaxTextBytes is an Error(invalid_argument); a byte for which the vocabulary has neither a token nor an
+    // unknown token is an Error(unsupported) that names it.
     std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
     // The inverse of encode: decode(encode(x, {.add_special = false})) is x, byte for byte, for byte_bpe and
-    // SentencePiece. What the vocabularies themselves lose: SentencePiece's U+2581, which comes back as a space;
-    // bytes without a token; white space behind an added token that takes it (Phi-3) or that the file asks to drop.
+    // SentencePiece (a unigram vocabulary gives the normalised text). What the vocabularies themselves lose:
+    // SentencePiece's U+2581, which comes back as a space; bytes without a token; white space behind an added token that
+    // takes it (Phi-3) or that the file asks to drop.
     // SentencePiece's encode puts a space before a text that begins or follows an added token (user-defined or
     // control); decode takes it out again.
     // Token ids chosen freely can spell bytes that are not UTF-8: they are returned as they are. For text that must

@@ -108,6 +108,10 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
 Machine::Machine(Model model, const MachineOptions& options)
     : model_(std::move(model)), plan_(plan_machine(model_, options)) {
     const Model::Impl& impl = *model_.impl();
+    if (!impl.graph.causal())
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("'{}' ({}) is an encoder: it makes embeddings, not text; use Embedder, or tern embed",
+                                model_.info().name, model_.info().architecture));
     const MemoryPlan& m = plan_.memory;
     if (!m.fits) {
         const base::Budget& budget = impl.runtime.impl()->budget;

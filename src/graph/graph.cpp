@@ -216,6 +216,20 @@ Value Graph::attention(Value q, Value k, Value v, const Heads& h, const Attentio
     return push(std::move(op), out);
 }
 
+Graph Graph::before_logits() const {
+    Graph cut = *this;
+    // What follows the product works on the logits by themselves: a scale, a soft cap.
+    while (!cut.ops_.empty()) {
+        const Op last = cut.ops_.back();
+        cut.ops_.pop_back();
+        cut.values_.pop_back();
+        check(last.out == cut.logits_, last.kind, "is the last operation and does not make the logits");
+        cut.logits_ = last.in[0];
+        if (last.kind == OpKind::linear) break;
+    }
+    return cut;
+}
+
 bool Graph::causal() const noexcept {
     return std::all_of(kv_layers_.begin(), kv_layers_.end(), [](const KvLayer& layer) { return layer.causal; });
 }

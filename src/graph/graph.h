@@ -198,6 +198,9 @@ public:
     Value combine_experts(Value x, Value routing);
     void set_logits(Value x);
 
+    // The same with the rows that the last matrix product takes as its result, in place of the logits.
+    Graph before_logits() const;
+
     const std::vector<Op>& ops() const noexcept { return ops_; }
     const std::vector<ValueInfo>& values() const noexcept { return values_; }
     const std::vector<Rope>& ropes() const noexcept { return ropes_; }

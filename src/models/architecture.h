@@ -24,4 +24,7 @@ struct Architecture {
 // Error(unsupported) naming the file and listing the known ones.
 const Architecture& find_architecture(const std::string& name, const std::string& file);
 
+// pooling_type of the file, else `fallback`.
+Pooling pooling_of(const Loader& loader, Pooling fallback);
+
 }  // namespace tern::models

@@ -54,14 +54,17 @@ void take_budget(Model::Impl& impl, std::uint64_t bytes, const std::string& name
     impl.budget = base::Share(budget, bytes);
 }
 
-std::shared_ptr<Model::Impl> define(const Runtime& runtime, gguf::File file, std::span<const gguf::Tensor> tensors) {
+std::shared_ptr<Model::Impl> define(const Runtime& runtime, gguf::File file, std::span<const gguf::Tensor> tensors,
+                                    const TokenizerOptions& tokenizer) {
     auto impl = std::make_shared<Model::Impl>(runtime);
     models::Loader loader(file, tensors.empty() ? file.tensors() : tensors);
     if (file.tensors().empty() && tensors.empty())
         loader.fail("the file holds no tensors (a vocabulary only); it cannot be run");
     models::Definition model = models::find_architecture(loader.architecture(), file.name()).define(loader);
     loader.check_all_used();
-    impl->tokenizer = Tokenizer::from_gguf(file);
+    model.info.encoder = !model.graph.causal();
+    model.info.pooling = models::pooling_of(loader, model.info.encoder ? Pooling::mean : Pooling::last);
+    impl->tokenizer = Tokenizer::from_gguf(file, tokenizer);
     if (impl->tokenizer->kind() != TokenizerKind::none && impl->tokenizer->vocab_size() > model.info.vocab_size)
         loader.fail(fmt::format("the vocabulary has {} tokens, but token_embd.weight only {} rows",
                                 impl->tokenizer->vocab_size(), model.info.vocab_size));
@@ -116,7 +119,7 @@ Model Model::load(const Runtime& runtime, const std::filesystem::path& path, con
 }
 
 Model Model::load(const Runtime& runtime, gguf::File file, const ModelOptions& options) {
-    auto impl = define(runtime, std::move(file), {});
+    auto impl = define(runtime, std::move(file), {}, options.tokenizer);
     if (options.preload) preload(*impl->file, options.progress);
     if (options.lock) lock_weights(impl->file->tensors(), impl->file->name());
     runtime.impl()->log(LogLevel::info, fmt::format("loaded {} ({}, {}, {:.1f} MiB)", impl->info.name,
@@ -127,10 +130,20 @@ Model Model::load(const Runtime& runtime, gguf::File file, const ModelOptions& o
 
 Model Model::random(const Runtime& runtime, const RandomModel& spec) {
     models::RandomWeights weights = models::make_random(spec);
-    auto impl = define(runtime, std::move(weights.file), weights.tensors);
+    auto impl = define(runtime, std::move(weights.file), weights.tensors, {});
     if (spec.lock) lock_weights(weights.tensors, impl->info.name);
     impl->memory = std::move(weights.memory);
     return Model(std::move(impl));
+}
+
+const char* to_string(Pooling pooling) noexcept {
+    switch (pooling) {
+        case Pooling::mean: return "mean";
+        case Pooling::cls: return "cls";
+        case Pooling::last: return "last";
+        case Pooling::rank: return "rank";
+    }
+    return "unknown";
 }
 
 const ModelInfo& Model::info() const noexcept { return impl_->info; }

@@ -163,10 +163,10 @@ Value Layer::gated(Value x, Activation kind, std::uint64_t inner, Bias with) con
     return gated_parts(x, kind, "ffn_gate", "ffn_up", "ffn_down", inner, with);
 }
 
-Value Layer::gated_fused(Value x, Activation kind, std::uint64_t inner) const {
+Value Layer::gated_fused(Value x, Activation kind, std::uint64_t inner, Bias down) const {
     const Weight w = matrix("ffn_up", 2 * inner, d_->g.info(x).cols);
     const Value gate = d_->g.linear(x, rows_of(w, 0, inner)), up = d_->g.linear(x, rows_of(w, inner, inner));
-    return linear(d_->g.gated(kind, gate, up), "ffn_down", d_->m.width);
+    return linear(d_->g.gated(kind, gate, up), "ffn_down", d_->m.width, down);
 }
 
 Value Layer::mlp(Value x, Activation kind, std::uint64_t inner, Bias with) const {
@@ -192,6 +192,31 @@ Value Layer::experts(Value x, Activation kind, std::uint64_t inner, std::uint32_
 
 Value Layer::shared_expert(Value x, Activation kind, std::uint64_t inner) const {
     return gated_parts(x, kind, "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp", inner, Bias::none);
+}
+
+Value encoder_input(Decoder& d, float eps, Value further) {
+    if (d.in.bool_or("attention.causal", false))
+        d.in.fail(fmt::format("key '{}' is true; an encoder's tokens see the whole text", d.in.key("attention.causal")));
+    Value x = d.embed();
+    if (d.in.has_tensor("token_types.weight"))
+        x = d.g.add(x, d.g.embed(d.in.table("token_types.weight", d.m.width), graph::Lookup::first));
+    if (further) x = d.g.add(x, further);
+    return d.g.layer_norm(x, d.in.vector("token_embd_norm.weight", d.m.width),
+                          d.in.optional_vector("token_embd_norm.bias", d.m.width), eps);
+}
+
+Value add_and_norm(const Layer& layer, graph::Graph& g, Value x, Value h, const char* norm, float eps) {
+    return layer.layer_norm(g.add(x, h), norm, eps, Bias::optional);
+}
+
+graph::AttentionOptions sees_all(const Decoder& d) {
+    return {.scale = d.score_scale(), .visibility = {.causal = false}};
+}
+
+Pooling pooling_of(const Loader& loader, Pooling fallback) {
+    constexpr Pooling kByNumber[] = {Pooling::mean, Pooling::cls, Pooling::last, Pooling::rank};
+    const std::uint32_t type = loader.u32_or("pooling_type", 0, 0, 4);
+    return type == 0 ? fallback : kByNumber[type - 1];
 }
 
 Weight rows_of(const Weight& w, std::uint64_t first, std::uint64_t count) {

@@ -89,7 +89,7 @@ public:
     // activation(ffn_gate · x) * (ffn_up · x), then ffn_down. (Shazeer, arXiv:2002.05202)
     Value gated(Value x, Activation kind, std::uint64_t inner, Bias bias = Bias::none) const;
     // The same where ffn_up has the rows of the gate, then those of up.
-    Value gated_fused(Value x, Activation kind, std::uint64_t inner) const;
+    Value gated_fused(Value x, Activation kind, std::uint64_t inner, Bias down = Bias::none) const;
     // ffn_up, activation, ffn_down.
     Value mlp(Value x, Activation kind, std::uint64_t inner, Bias bias) const;
     // ffn_*_exps, chosen by ffn_gate_inp.
@@ -112,6 +112,13 @@ private:
     Decoder* d_;
     std::uint32_t index_;
 };
+
+// An encoder's input: token_embd, the type of a single text (token_types, where there is one), and what `further` holds,
+// normed. The encoder's layers see all of a text.
+Value encoder_input(Decoder& d, float eps, Value further = {});
+// h of a layer becomes norm(x + h): the norm stands behind the sum (as in Vaswani et al., arXiv:1706.03762).
+Value add_and_norm(const Layer& layer, graph::Graph& g, Value x, Value h, const char* norm, float eps);
+graph::AttentionOptions sees_all(const Decoder& d);
 
 // Rows [first, first + count) of a matrix: its rows stand one behind the other.
 Weight rows_of(const Weight& w, std::uint64_t first, std::uint64_t count);

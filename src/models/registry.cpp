@@ -35,7 +35,10 @@ namespace tern::models {
     row("falcon", define_falcon)       \
     row("mpt", define_mpt)             \
     row("gpt2", define_gpt2)           \
-    row("starcoder2", define_starcoder2)
+    row("starcoder2", define_starcoder2) \
+    row("bert", define_bert)             \
+    row("nomic-bert", define_nomic_bert) \
+    row("jina-bert-v2", define_jina_bert_v2)
 
 #define TERN_DECLARE(name, define) Definition define(Loader& loader);
 TERN_ARCHITECTURES(TERN_DECLARE)

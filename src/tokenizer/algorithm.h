@@ -29,6 +29,7 @@ public:
 
 // The vocabulary must outlive the algorithm.
 std::unique_ptr<Algorithm> make_sentencepiece(const gguf::File& file, const Vocabulary& vocabulary);
+std::unique_ptr<Algorithm> make_unigram(const gguf::File& file, const Vocabulary& vocabulary);
 std::unique_ptr<Algorithm> make_byte_bpe(const gguf::File& file, const Vocabulary& vocabulary,
                                          const PreTokenizer& pre);
 std::unique_ptr<Algorithm> make_wordpiece(const gguf::File& file, const Vocabulary& vocabulary);

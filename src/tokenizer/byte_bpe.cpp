@@ -76,7 +76,7 @@ class ByteBpe final : public Algorithm {
 public:
     ByteBpe(const gguf::File& file, const Vocabulary& vocabulary, const PreTokenizer& pre)
         : vocabulary_(vocabulary),
-          splitter_(pre.pattern),
+          splitter_(pre.steps),
           whole_words_(pre.whole_words),
           merges_(static_cast<std::size_t>(file.get(kMergesKey).size())) {
         for (unsigned b = 0; b < 256; ++b) {

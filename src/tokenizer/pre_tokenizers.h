@@ -4,13 +4,14 @@
 #include <span>
 #include <string_view>
 
+#include "tokenizer/splitter.h"
+
 namespace tern::tokenizer {
 
 struct PreTokenizer {
     std::string_view name;
     std::span<const std::string_view> aliases;
-    // Every match is a word, and so is what lies between two matches. PCRE2 with UTF and UCP.
-    const char* pattern;
+    std::span<const SplitStep> steps;
     // A word that is a token is that token, even where merges would not give it ("ignore_merges" of tokenizer.json).
     bool whole_words;
     bool adds_bos;  // where the file has no tokenizer.ggml.add_bos_token

@@ -74,46 +74,49 @@ struct Subject {
 }  // namespace
 
 struct Splitter::Impl {
-    Owned<pcre2_code> code;
+    struct Step {
+        Owned<pcre2_code> code;
+        bool threes;
+
+        void cut(std::string_view text, std::size_t begin, pcre2_match_data* match, pcre2_match_context* context,
+                 std::vector<std::size_t>& ends) const;
+    };
+    std::vector<Step> steps;
 };
 
-Splitter::Splitter(const char* pattern) : impl_(std::make_unique<Impl>()) {
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    impl_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
-                                    PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
-    if (!impl_->code) {
-        throw Error(ErrorCode::internal,
-                    fmt::format("split pattern '{}', offset {}: {}", pattern, offset, message(error)));
+Splitter::Splitter(std::span<const SplitStep> steps) : impl_(std::make_unique<Impl>()) {
+    for (const auto& [pattern, threes] : steps) {
+        int error = 0;
+        PCRE2_SIZE offset = 0;
+        Owned<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
+                                             PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
+        if (!code) {
+            throw Error(ErrorCode::internal,
+                        fmt::format("split pattern '{}', offset {}: {}", pattern, offset, message(error)));
+        }
+        // Without JIT support in the library the pattern is interpreted, with the same result.
+        pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
+        impl_->steps.push_back({std::move(code), threes});
     }
-    // Without JIT support in the library the pattern is interpreted, with the same result.
-    pcre2_jit_compile(impl_->code.get(), PCRE2_JIT_COMPLETE);
 }
 
 Splitter::Splitter(Splitter&&) noexcept = default;
 Splitter::~Splitter() = default;
 
-void Splitter::split(std::string_view text, std::vector<std::size_t>& ends) const {
-    const Subject subject(text);
-    const auto match = own(pcre2_match_data_create(1, nullptr));
-    const auto context = own(pcre2_match_context_create(nullptr));
-    // A match may step through a whole run of white space; the default limit of ten million steps would end that.
-    constexpr std::size_t kSteps = 64;
-    pcre2_set_match_limit(context.get(),
-                          static_cast<std::uint32_t>(std::min<std::size_t>(
-                              UINT32_MAX, kSteps * subject.view.size() + (std::size_t{1} << 20))));
-
-    std::size_t replacements = 0;  // that lie before the word's end
+// Appends the ends of the words of `text`, which begins at `begin` of the whole.
+void Splitter::Impl::Step::cut(std::string_view text, std::size_t begin, pcre2_match_data* match,
+                               pcre2_match_context* context, std::vector<std::size_t>& ends) const {
+    const auto* bytes = reinterpret_cast<PCRE2_SPTR>(text.data());
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(match);
+    std::size_t word = 0;  // where the word begins that is not ended yet
     const auto end_word = [&](std::size_t end) {
-        while (replacements < subject.replaced.size() && subject.replaced[replacements] < end) ++replacements;
-        ends.push_back(end - replacements * (utf8::kReplacementBytes.size() - 1));
+        if (end > word) ends.push_back(begin + end);
+        word = end;
     };
-    const auto* bytes = reinterpret_cast<PCRE2_SPTR>(subject.view.data());
-    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(match.get());
-    for (std::size_t pos = 0; pos < subject.view.size();) {
+    for (std::size_t pos = 0; pos < text.size();) {
         const auto run = [&](std::uint32_t options) {
-            return pcre2_match(impl_->code.get(), bytes, subject.view.size(), pos,
-                               options | PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match.get(), context.get());
+            return pcre2_match(code.get(), bytes, text.size(), pos, options | PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match,
+                               context);
         };
         int count = run(0);
         // The interpreter keeps its state on the heap.
@@ -123,13 +126,50 @@ void Splitter::split(std::string_view text, std::vector<std::size_t>& ends) cons
             throw Error(ErrorCode::out_of_memory, "splitting text: " + message(count));
         }
         if (count < 0) {
-            throw Error(ErrorCode::internal, fmt::format("splitting text at byte {}: {}", pos, message(count)));
+            throw Error(ErrorCode::internal,
+                        fmt::format("splitting text at byte {}: {}", begin + pos, message(count)));
         }
-        if (found[0] > pos) end_word(found[0]);
-        end_word(found[1]);
         pos = found[1];
+        if (threes) {
+            std::size_t left = 0;  // characters up to the end
+            for (std::size_t i = found[0]; i < pos; i += utf8::decode(text, i).length) ++left;
+            for (std::size_t i = found[0]; i < pos; i += utf8::decode(text, i).length) {
+                if (left-- % 3 == 0) end_word(i);
+            }
+        } else {
+            end_word(found[0]);
+            end_word(pos);
+        }
     }
-    if (!subject.view.empty() && (ends.empty() || ends.back() != text.size())) ends.push_back(text.size());
+    end_word(text.size());
+}
+
+void Splitter::split(std::string_view text, std::vector<std::size_t>& ends) const {
+    const Subject subject(text);
+    if (subject.view.empty()) return;
+    const auto match = own(pcre2_match_data_create(1, nullptr));
+    const auto context = own(pcre2_match_context_create(nullptr));
+    // A match may step through a whole run of white space; the default limit of ten million steps would end that.
+    constexpr std::size_t kSteps = 64;
+    pcre2_set_match_limit(context.get(),
+                          static_cast<std::uint32_t>(std::min<std::size_t>(
+                              UINT32_MAX, kSteps * subject.view.size() + (std::size_t{1} << 20))));
+
+    std::vector<std::size_t> words = {subject.view.size()}, parts;
+    for (const Impl::Step& step : impl_->steps) {
+        parts.clear();
+        std::size_t begin = 0;
+        for (const std::size_t end : words) {
+            step.cut(subject.view.substr(begin, end - begin), begin, match.get(), context.get(), parts);
+            begin = end;
+        }
+        words.swap(parts);
+    }
+    std::size_t replacements = 0;  // that lie before the word's end
+    for (const std::size_t end : words) {
+        while (replacements < subject.replaced.size() && subject.replaced[replacements] < end) ++replacements;
+        ends.push_back(end - replacements * (utf8::kReplacementBytes.size() - 1));
+    }
 }
 
 }  // namespace tern::tokenizer

@@ -24,11 +24,12 @@ constexpr std::string_view kPreKey = "tokenizer.ggml.pre";
 TokenizerKind read_kind(const gguf::File& file) {
     const std::string_view model = file.get(kModelKey).as_string();
     if (model == "llama") return TokenizerKind::sentencepiece;
+    if (model == "t5") return TokenizerKind::unigram;
     if (model == "gpt2") return TokenizerKind::byte_bpe;
     if (model == "bert") return TokenizerKind::wordpiece;
     if (model == "no_vocab" || model == "none") return TokenizerKind::none;
     throw Error(ErrorCode::unsupported,
-                fmt::format("{}: key '{}': the tokeniser {} is not known; known are llama, gpt2, bert and no_vocab",
+                fmt::format("{}: key '{}': the tokeniser {} is not known; known are llama, t5, gpt2, bert and no_vocab",
                             file.name(), kModelKey, gguf::quoted(model)));
 }
 
@@ -79,6 +80,7 @@ const char* to_string(TokenizerKind kind) noexcept {
     switch (kind) {
         case TokenizerKind::none: return "none";
         case TokenizerKind::sentencepiece: return "sentencepiece";
+        case TokenizerKind::unigram: return "unigram";
         case TokenizerKind::byte_bpe: return "byte_bpe";
         case TokenizerKind::wordpiece: return "wordpiece";
     }
@@ -146,6 +148,11 @@ Tokenizer Tokenizer::from_gguf(const gguf::File& file, const TokenizerOptions& o
     switch (impl->kind) {
         case TokenizerKind::sentencepiece:
             impl->algorithm = tokenizer::make_sentencepiece(file, words);
+            break;
+        case TokenizerKind::unigram:
+            impl->algorithm = tokenizer::make_unigram(file, words);
+            adds_bos = false;
+            adds_eos = true;
             break;
         case TokenizerKind::byte_bpe: {
             const tokenizer::PreTokenizer& pre = choose_pre(file, options);

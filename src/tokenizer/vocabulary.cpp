@@ -182,6 +182,10 @@ void Vocabulary::read_special_ids(const gguf::File& file, TokenizerKind kind) {
         named(unk, "<unk>");
         named(bos, "<s>");
         named(eos, "</s>");
+    } else if (kind == TokenizerKind::unigram) {
+        named(unk, "<unk>");
+        named(eos, "</s>");
+        named(pad, "<pad>");
     } else if (kind == TokenizerKind::wordpiece) {
         if (!cls) cls = bos;
         named(unk, "[UNK]");

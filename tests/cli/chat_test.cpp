@@ -161,9 +161,14 @@ TEST_F(ChatCommand, OnATerminal) {
     EXPECT_EQ(read_file(path("talk")).find("never"), std::string::npos);
 }
 
-TEST_F(ChatCommand, NeedsATemplate) {
+// Each message is a line; run says and does the same.
+TEST_F(ChatCommand, WithoutATemplateTheMessagesArePlainText) {
     tiny_model().write(path("plain.gguf"));
-    EXPECT_TRUE(failed(tern({"chat", "-m", path("plain.gguf")}, {.in = "ab\n"}), 1, {"chat template", "--raw"}));
+    const Outcome chat = tern({"chat", "-m", path("plain.gguf"), "-n", "5", "--temp", "0"}, {.in = "ab\n"});
+    EXPECT_EQ(chat.exit_status, 0) << chat.err;
+    EXPECT_NE(chat.err.find("no chat template"), std::string::npos) << chat.err;
+    const Outcome run = tern({"run", "-m", path("plain.gguf"), "-n", "5", "--temp", "0", "--raw", "ab\n"});
+    EXPECT_EQ(chat.out, run.out);
 }
 
 }  // namespace

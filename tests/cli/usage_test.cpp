@@ -7,7 +7,8 @@
 namespace tern::test {
 namespace {
 
-const char* const kCommands[] = {"run", "chat", "plan", "tokenize", "logits", "inspect", "bench"};
+const char* const kCommands[] = {"run", "chat", "plan", "tokenize", "logits", "inspect", "bench",
+                                 "render", "embed", "verify"};
 
 TEST(Usage, HelpFitsAScreenAndShowsAnExample) {
     std::vector<std::vector<std::string>> calls{{"--help"}, {"-h"}};

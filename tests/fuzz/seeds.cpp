@@ -92,6 +92,21 @@ void model_seeds(const std::filesystem::path& folder) {
                   M::texts({"[UNK]", "[CLS]", "[SEP]", "\u2581ab", "a", "b", "\u2581caf", "e", "\u2581" "12", "\u2581<"}));
     save(folder / "wordpiece", wordpiece.bytes());
 
+    TinyModel unigram = tiny_model(0, DType::Q4_0, 1);
+    unigram.set("tokenizer.ggml.model", M::text("t5"));
+    // A trie of one word, "a", which becomes "b".
+    std::vector<std::int32_t> charsmap(4 + 256 * 4 + 2);
+    const auto put = [&](std::size_t unit, std::uint32_t value) {
+        for (std::size_t i = 0; i < 4; ++i) charsmap[unit * 4 + i] = static_cast<std::int32_t>(value >> 8 * i & 0xFF);
+    };
+    put(0, 256 * 4);
+    put(1 + 0, 1u << 10);
+    put(1 + (1 ^ 'a'), 'a' | 1u << 8 | 2u << 10);
+    put(1 + (1 ^ 'a' ^ 2), 1u << 31);
+    charsmap[4 + 256 * 4] = 'b';
+    unigram.set("tokenizer.ggml.precompiled_charsmap", M::i32s(charsmap));
+    save(folder / "unigram", unigram.bytes());
+
     TinyModel none = tiny_model(0, DType::Q4_0, 1);
     std::erase_if(none.keys, [](const M::Key& k) { return k.name.starts_with("tokenizer."); });
     none.set("tokenizer.ggml.model", M::text("no_vocab"));

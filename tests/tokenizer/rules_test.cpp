@@ -11,7 +11,7 @@ namespace {
 std::vector<std::string> words(const char* pre, const std::string& text) {
     const tokenizer::PreTokenizer* row = tokenizer::find_pre_tokenizer(pre);
     std::vector<std::size_t> ends;
-    tokenizer::Splitter(row->pattern).split(text, ends);
+    tokenizer::Splitter(row->steps).split(text, ends);
     std::vector<std::string> out;
     std::size_t begin = 0;
     for (const std::size_t end : ends) {

@@ -104,6 +104,25 @@ inline VocabularyFile byte_bpe_file(const std::string& pre = "gpt-2") {
     return f;
 }
 
+inline VocabularyFile unigram_file(const std::vector<std::int32_t>& charsmap = {}) {
+    VocabularyFile f;
+    f.model = "t5";
+    f.add("<pad>", TokenType::control);
+    f.add("</s>", TokenType::control);
+    f.add("<unk>", TokenType::unknown);
+    float score = -2.0f;
+    for (const char* piece : {"\u2581", "a", "b", "ab", "\u2581ab", "aa", "aaaa", "\u2581a", "'s", "1", "=", "\t"}) {
+        f.add(piece, TokenType::normal, score);
+        score -= 0.25f;
+    }
+    f.add("[user]", TokenType::user_defined);
+    f.more = [charsmap](gguf::Writer& w) {
+        w.add_bool("tokenizer.ggml.remove_extra_whitespaces", false);
+        if (!charsmap.empty()) w.add_i32s("tokenizer.ggml.precompiled_charsmap", charsmap);
+    };
+    return f;
+}
+
 inline VocabularyFile wordpiece_file() {
     VocabularyFile f;
     f.model = "bert";
