@@ -1,4 +1,5 @@
 // tern plan: the memory that a model, its KV cache and the intermediate results take, before they are taken.
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -51,18 +52,30 @@ const char* name_of(KvType type) {
 
 std::string sequences(std::uint32_t count) { return fmt::format("{} sequence{}", count, count == 1 ? "" : "s"); }
 
+std::string layers(std::uint32_t count) {
+    return count == 0 ? "the embedding" : fmt::format("{} layer{}", count, count == 1 ? "" : "s");
+}
+
 // What could be done instead, each with its number.
 std::string advice(const Model& model, const MemoryPlan& plan, const PlanOptions& options) {
     std::vector<std::string> ways;
     if (const std::uint32_t context = longest_context(model, plan.context, options.parallel, options.kv_type))
         ways.push_back(fmt::format("--ctx {}", context));
     if (options.parallel > 1 && plan.max_parallel > 0) ways.push_back(fmt::format("--parallel {}", plan.max_parallel));
-    if ((options.kv_type == KvType::f32 || options.kv_type == KvType::f16) && plan_for(model, plan.context, options.parallel, KvType::q8_0).fits)
+    if ((options.kv_type == KvType::f32 || options.kv_type == KvType::f16) &&
+        plan_for(model, plan.context, options.parallel, KvType::q8_0).fits)
         ways.push_back("--kv-type q8_0");
     if (ways.empty()) return "a smaller model, or a format of fewer bits, would need less";
     std::string text = ways[0];
     for (std::size_t i = 1; i < ways.size(); ++i) text += (i + 1 == ways.size() ? " or " : ", ") + ways[i];
     return text + " would fit";
+}
+
+// Why layers are on the CPU although there are devices.
+std::string layers_left(const MemoryPlan& plan, const std::string& backend) {
+    if (plan.layers_left == 0) return {};
+    return fmt::format("{} on the CPU, as more would not fit on the devices of backend {}.\n", layers(plan.layers_left),
+                       backend);
 }
 
 int run(const PlanOptions& options) {
@@ -88,7 +101,13 @@ int run(const PlanOptions& options) {
         plan.fits = false;
     }
     // Without a limit of its own, mapped weights are the system's page cache, which gives way.
-    const bool weights_give_way = plan.fits && plan.budget > 0 && plan.total > plan.budget;
+    std::uint64_t on_host = limited ? plan.total : plan.park;
+    bool devices = false;
+    for (const DevicePlan& d : plan.devices) {
+        devices |= d.copied;
+        if (!limited && !d.copied) on_host += d.weights + d.kv + d.scratch;
+    }
+    const bool weights_give_way = plan.fits && plan.budget > 0 && on_host > plan.budget;
 
     if (options.json) {
         nlohmann::ordered_json document;
@@ -106,6 +125,13 @@ int run(const PlanOptions& options) {
         document["model_context"] = info.context_length;
         document["max_context"] = plan.max_context;
         document["max_parallel"] = plan.max_parallel;
+        document["layers_left"] = plan.layers_left;
+        document["devices"] = nlohmann::ordered_json::array();
+        for (const DevicePlan& d : plan.devices)
+            document["devices"].push_back({{"backend", d.backend}, {"device", d.device}, {"layers", d.layers},
+                                           {"weights", d.weights}, {"kv", d.kv}, {"scratch", d.scratch},
+                                           {"total", d.weights + d.kv + d.scratch}, {"memory", d.memory},
+                                           {"fits", d.fits}});
         print_json(document);
     } else {
         const auto row = [](const char* what, std::uint64_t bytes, const std::string& remark) {
@@ -120,6 +146,16 @@ int run(const PlanOptions& options) {
         text += row("scratch", plan.scratch, "intermediate results");
         text += row("total", plan.total, "");
         if (plan.budget > 0) text += row(limited ? "budget" : "available", plan.budget, "");
+        if (devices || plan.devices.size() > 1) {
+            text += "\n";
+            for (const DevicePlan& d : plan.devices)
+                text += fmt::format("{}: {}, {} of weights, {} of KV cache, {} of scratch: {}{}{}\n",
+                                    printable(d.device), layers(d.layers), human_bytes(d.weights), human_bytes(d.kv),
+                                    human_bytes(d.scratch), human_bytes(d.weights + d.kv + d.scratch),
+                                    d.memory > 0 ? fmt::format(" of {}", human_bytes(d.memory)) : "",
+                                    d.fits ? "" : ", which does not fit");
+        }
+        text += layers_left(plan, options.runtime.backend);
         text += "\n";
         if (plan.fits) {
             text += fmt::format("It fits. With these weights there is room for one sequence of {} positions, or {} of {}.\n",
@@ -137,6 +173,13 @@ int run(const PlanOptions& options) {
         print_error(fmt::format("the weights alone need {}, and the budget is {}; a smaller model, a format of fewer bits, or "
                                 "a larger --budget would fit",
                                 human_bytes(plan.weights), human_bytes(plan.budget)));
+    else if (const auto full = std::find_if(plan.devices.begin(), plan.devices.end(),
+                                            [](const DevicePlan& d) { return d.copied && !d.fits; });
+             full != plan.devices.end())
+        print_error(fmt::format("{} of {} positions need {} on {}, where {} are free; fewer --gpu-layers would fit, and "
+                                "without a number as many lie there as fit",
+                                sequences(options.parallel), with_commas(plan.context),
+                                human_bytes(full->weights + full->kv + full->scratch), full->device, human_bytes(full->memory)));
     else
         print_error(fmt::format("{} of {} positions need {}{}, and {} {}; {}", sequences(options.parallel),
                                 with_commas(plan.context), human_bytes(plan.total - (limited ? 0 : plan.weights)),

@@ -60,7 +60,10 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
         ->check(CLI::Range(1, 4096));
     add_size_option(command, "--memory", args.memory, "most memory to take, weights included: 8G, 512M (no limit)");
     command->add_option("--backend", args.backend, "cpu, vulkan, blas (OpenBLAS for prompts), ref (cpu)")->option_text("NAME");
-    command->add_option("--device", args.device, "graphics device of backend vulkan (see tern devices)")->option_text("NAME");
+    command->add_option("--device", args.device, "graphics device of backend vulkan, or several: A,B (see tern devices)")
+        ->option_text("NAME");
+    command->add_option("--gpu-layers", args.gpu_layers, "last layers that the devices hold (as many as fit)")
+        ->option_text("N");
     command->add_option("--isa", args.isa, "scalar, avx2, avxvnni, avx512, neon (the best here)")->option_text("NAME");
     command->add_flag("--lock", args.lock, "keep the weights in memory (mlock)");
     command->add_flag("-v,--verbose", args.verbose, "log and timings on stderr");
@@ -78,6 +81,7 @@ Runtime make_runtime(const RuntimeArgs& args) {
     RuntimeOptions options{.threads = args.threads,
                            .backend = args.backend,
                            .device = args.device,
+                           .gpu_layers = args.gpu_layers,
                            .cache_folder = args.backend == "vulkan" ? cache_folder() : std::string(),
                            .isa = args.isa,
                            .memory_budget = args.memory,

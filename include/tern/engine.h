@@ -235,9 +235,25 @@ private:
     std::shared_ptr<Impl> impl_;
 };
 
+// What a part of a model takes where it lies, in bytes: consecutive layers; before the first one lies what turns tokens
+// into values, with the last one the output.
+struct DevicePlan {
+    std::string backend;         // "cpu", "vulkan"
+    std::string device;          // its name; "cpu"
+    std::uint32_t layers = 0;
+    std::uint64_t weights = 0;   // on the CPU mapped from the file; a tensor of two parts counts in both
+    std::uint64_t kv = 0;
+    std::uint64_t scratch = 0;
+    // What may be taken there: of a device its memory but for a reserve of 5 % (at least 128 MiB) and what is taken already;
+    // on the CPU what is available, beside mapped weights. 0: not known.
+    std::uint64_t memory = 0;
+    bool copied = false;         // a device, to which the weights are copied
+    bool fits = true;
+};
+
 // What an engine will take, in bytes, before it takes it.
 struct MemoryPlan {
-    std::uint64_t weights = 0;
+    std::uint64_t weights = 0;   // of the file
     std::uint64_t kv = 0;        // pages for kv_positions in all
     std::uint64_t scratch = 0;   // intermediate results, logits included
     std::uint64_t park = 0;      // EngineOptions::park_memory
@@ -251,7 +267,10 @@ struct MemoryPlan {
     // `context`.
     std::uint32_t max_context = 0;
     std::uint32_t max_parallel = 0;
-    bool fits = true;
+    bool fits = true;                  // everywhere
+    std::vector<DevicePlan> devices;   // in the order of the layers; at least one
+    // Layers that stay on the CPU because the devices' memory does not hold more; RuntimeOptions::gpu_layers is unset then.
+    std::uint32_t layers_left = 0;
 };
 
 // A moment of an engine. Every page of the pool is counted once: used, cached or free.

@@ -28,8 +28,14 @@ struct RuntimeOptions {
     std::string backend = "cpu";
     // Which graphics device backend "vulkan" takes: a part of its name, or its number among list_devices(). Empty: of the
     // graphics processors the one with the most memory of its own; only where there is none a software device, with a
-    // warning.
+    // warning. Several, separated by commas, share the layers of a model in proportion to their memory, in this order; a
+    // comma between parentheses belongs to the name. Error(invalid_argument) for one named twice, or with another backend.
     std::string device{};
+    // How many layers of a model the devices hold: its last ones and the output; the CPU computes those before them, and
+    // looks tokens up where there are no more layers than this. A greater number: everything is on the devices. 0:
+    // nothing. Unset: as many as fit beside the KV cache and intermediate results. Where no context was asked for, it gets
+    // shorter, but not below 8,192 positions, before layers stay on the CPU.
+    std::optional<std::uint32_t> gpu_layers{};
     // Where compiled shaders are kept from one process to the next; made if absent. Empty: nowhere.
     std::string cache_folder{};
     // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512", "neon". Empty: the best this CPU has. The results

@@ -28,6 +28,9 @@ struct KvGroups {
     std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(windows.size()); }
 };
 KvGroups kv_groups(const graph::Graph& graph, KvType type);
+// The same groups for a part of the graph that holds its `layers` KV layers from `first` on (graph/cut.h): page tables
+// are those of the whole. page_bytes is what the part's layers need.
+KvGroups part_of(const KvGroups& groups, const graph::Graph& part, std::uint32_t first, KvType type);
 
 // KV memory: `pages` pages, each holding kernels::kPageTokens positions of every layer and head of one group.
 class KvMemory {
@@ -62,13 +65,15 @@ struct Batch {
     std::span<const TokenId> tokens;
     std::span<const Segment> segments;
     std::span<const std::uint32_t> outputs;
+    std::span<const float> input = {};  // the rows of the graph's `input`, where it has one
 };
 
 // A compiled graph with its buffers. One thread at a time.
 class Program {
 public:
     virtual ~Program() = default;
-    // Returns outputs.size() rows of logits, valid until the next run. Tokens and tables were checked by the caller.
+    // Returns the rows of the graph's result, valid until the next run: outputs.size() rows of logits, or of a part of a
+    // model tokens.size() rows of values. Tokens and tables were checked by the caller.
     virtual std::span<const float> run(const Batch& batch, KvMemory& kv) = 0;
     virtual std::uint64_t scratch_bytes() const noexcept = 0;
 };
@@ -79,6 +84,23 @@ struct Limits {
     std::uint32_t max_context = 0;  // positions of a sequence
 };
 
+// Where a backend computes and keeps what it needs.
+struct Place {
+    std::string name = "cpu";
+    std::uint32_t number = 0;    // among the devices of its backend
+    bool device = false;         // memory that is counted apart: weights are copied there
+    bool shares_memory = false;  // … but is the host's (integrated and software devices)
+    std::uint64_t memory = 0;    // bytes of a device in all; 0: not known
+    std::uint64_t taken = 0;     // of these by this backend
+    std::uint64_t reserve = 0;   // of these that a plan leaves: for other programs and what the allocator rounds up
+};
+
+// What the weights of a graph take on a device, and how much of that is there already for another program.
+struct WeightBytes {
+    std::uint64_t all = 0;
+    std::uint64_t there = 0;
+};
+
 class Backend {
 public:
     virtual ~Backend() = default;
@@ -87,7 +109,13 @@ public:
     virtual unsigned threads() const noexcept = 0;
     // The graph must outlive the program.
     virtual std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) = 0;
-    virtual std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) = 0;
+    // `groups`: kv_groups() of the graph, or part_of() those of the graph that it is a part of.
+    virtual std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, const KvGroups& groups, KvType type,
+                                              std::uint32_t pages) = 0;
+    // KvMemory::page_bytes() of such memory.
+    virtual std::uint64_t page_bytes(const graph::Graph&, const KvGroups& groups, KvType) const { return groups.page_bytes; }
+    virtual WeightBytes weight_bytes(const graph::Graph& graph) = 0;
+    virtual Place place() const { return {}; }
     // What Program::scratch_bytes() of compile() would be; takes no memory.
     virtual std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) = 0;
     // What else a user should know about what computes here: the version and settings of a foreign library.
@@ -108,5 +136,10 @@ struct BackendOptions {
 // instruction set that this CPU lacks.
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options);
 std::unique_ptr<Backend> make_backend(const std::string& name, const std::string& isa, unsigned threads);
+
+// What a runtime computes with, in the order of a model's layers: the backend alone, or, for one that runs on devices, the
+// CPU and then each of the devices that `options.device` names, separated by commas (a comma between parentheses belongs
+// to the name). Error(invalid_argument) where two names are of one device, or devices are named for a backend without.
+std::vector<std::unique_ptr<Backend>> make_backends(const std::string& name, const BackendOptions& options);
 
 }  // namespace tern::backend

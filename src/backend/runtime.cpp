@@ -20,13 +20,19 @@ Runtime::Runtime(RuntimeOptions options) {
                     fmt::format("{} threads asked for; at most {} are possible", options.threads, kMaxThreads));
     impl_ = std::make_shared<Impl>(std::move(options));
     const RuntimeOptions& o = impl_->options;
-    impl_->backend = backend::make_backend(
+    impl_->backends = backend::make_backends(
         o.backend, {.isa = o.isa, .threads = o.threads, .device = o.device, .cache_folder = o.cache_folder,
                     .log = [impl = impl_.get()](bool warning, const std::string& text) {
                         impl->log(warning ? LogLevel::warning : LogLevel::info, text);
                     }});
+    if (impl_->backends.size() == 1 && o.gpu_layers.value_or(0) > 0)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("gpu_layers is {}, but backend '{}' runs on the CPU; backend 'vulkan' has "
+                                "devices",
+                                *o.gpu_layers, o.backend));
     impl_->log(LogLevel::info, fmt::format("backend {} ({}), {} threads, {}", backend(), isa(), threads(), cpu_name()));
-    if (const std::string info = backend_info(); !info.empty()) impl_->log(LogLevel::info, info);
+    for (const auto& one : impl_->backends)
+        if (const std::string info = one->info(); !info.empty()) impl_->log(LogLevel::info, info);
 }
 
 std::vector<DeviceInfo> list_devices() {
@@ -43,11 +49,11 @@ std::vector<DeviceInfo> list_devices() {
     return all;
 }
 
-unsigned Runtime::threads() const noexcept { return impl_->backend->threads(); }
-std::string Runtime::backend() const { return impl_->backend->name(); }
-std::string Runtime::isa() const { return impl_->backend->isa(); }
-std::string Runtime::backend_info() const { return impl_->backend->info(); }
-std::optional<DeviceRates> Runtime::device_rates() const { return impl_->backend->rates(); }
+unsigned Runtime::threads() const noexcept { return impl_->backend().threads(); }
+std::string Runtime::backend() const { return impl_->backend().name(); }
+std::string Runtime::isa() const { return impl_->backend().isa(); }
+std::string Runtime::backend_info() const { return impl_->backend().info(); }
+std::optional<DeviceRates> Runtime::device_rates() const { return impl_->backend().rates(); }
 std::string Runtime::cpu_name() const { return kernels::detect_cpu().name; }
 
 }  // namespace tern

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "backend/interface.h"
 #include "base/budget.h"
@@ -12,10 +13,13 @@ namespace tern {
 
 struct Runtime::Impl {
     explicit Impl(RuntimeOptions o) : options(std::move(o)), budget(options.memory_budget) {}
-    const RuntimeOptions options;
+    RuntimeOptions options;
     base::Budget budget;
-    std::unique_ptr<backend::Backend> backend;
+    std::vector<std::unique_ptr<backend::Backend>> backends;  // backend::make_backends
     std::mutex log_mutex;
+
+    // The one that was asked for.
+    backend::Backend& backend() const noexcept { return *backends[backends.size() > 1 ? 1 : 0]; }
 
     void log(LogLevel level, std::string_view line) noexcept try {
         if (!options.log) return;

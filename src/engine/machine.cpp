@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include "backend/runtime_impl.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "models/model_impl.h"
 
@@ -15,6 +17,7 @@ namespace {
 constexpr std::uint32_t kMaxBatch = 1u << 16;
 constexpr std::uint32_t kMaxSequences = 1u << 16;
 
+std::string layer_count(std::uint32_t n) { return fmt::format("{} layer{}", n, n == 1 ? "" : "s"); }
 double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(MiB); }
 
 // Pages of all groups that a sequence of `context` positions takes.
@@ -30,6 +33,10 @@ std::string advice(const Model& model, const MachineOptions& options, const Mach
     if (options.sequences > 1 && m.max_parallel > 0)
         text += fmt::format("{}{} sequence{} of {}", text.empty() ? "" : ", or ", m.max_parallel,
                             m.max_parallel == 1 ? "" : "s", m.context);
+    const bool on_device = std::any_of(m.devices.begin(), m.devices.end(), [](const DevicePlan& d) { return d.copied; });
+    if (on_device)
+        text += fmt::format("{}fewer layers on devices (gpu_layers), or as many as fit where the number is left out",
+                            text.empty() ? "" : ", or ");
     if (options.kv_type == KvType::f32 || options.kv_type == KvType::f16) {
         MachineOptions shorter = options;
         shorter.kv_type = KvType::q8_0;
@@ -37,6 +44,167 @@ std::string advice(const Model& model, const MachineOptions& options, const Mach
     }
     if (text.empty()) text = "a smaller model, or a format of fewer bits, would need less";
     return text;
+}
+
+using backend::split::Layout;
+using Backends = std::vector<std::unique_ptr<backend::Backend>>;
+constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
+// A context that nobody asked for gets shorter down to this before layers leave the devices.
+constexpr std::uint64_t kKeptContext = 8192;
+
+// Memory that several parts take from, and how many KV pages it has room for.
+struct Room {
+    std::uint64_t bytes = kUnknown;   // in all
+    std::uint64_t beside = 0;         // what is no KV cache
+    std::uint64_t page_bytes = 0;
+
+    std::uint64_t pages() const noexcept { return page_bytes == 0 ? kUnknown : (bytes - std::min(bytes, beside)) / page_bytes; }
+    bool holds(std::uint64_t pages_wanted) const noexcept { return bytes >= beside && pages() >= pages_wanted; }
+};
+
+// What a layout takes for contexts of one length.
+struct Sizes {
+    backend::Limits limits;
+    std::uint64_t own_pages = 0;   // of a sequence
+    std::uint64_t pages = 0;       // that will be taken
+    std::uint64_t page_bytes = 0;  // of all parts
+    std::uint64_t scratch = 0;
+    Room host, budget;
+    std::vector<Room> of_part;     // of the device that it lies on; boundless for the CPU, which takes of the host's
+    std::vector<DevicePlan> parts;
+
+    // Of the KV cache, wherever it lies.
+    std::uint64_t pages_room() const noexcept {
+        std::uint64_t least = std::min(host.pages(), budget.pages());
+        for (const Room& room : of_part) least = std::min(least, room.pages());
+        return least;
+    }
+    bool devices_hold() const noexcept {
+        for (std::size_t i = 0; i < parts.size(); ++i)
+            if (!of_part[i].holds(pages)) return false;
+        return true;
+    }
+    bool all_hold() const noexcept { return devices_hold() && host.holds(pages) && budget.holds(pages); }
+};
+
+class Planner {
+public:
+    Planner(const Model& model, const MachineOptions& options)
+        : impl_(*model.impl()), options_(options), backends_(impl_.runtime.impl()->backends),
+          groups_(backend::kv_groups(impl_.graph, options.kv_type)), available_(base::available_memory()) {
+        for (std::size_t i = 1; i < backends_.size(); ++i) device_memory_.push_back(free_memory(backends_[i]->place()));
+    }
+
+    const backend::KvGroups& groups() const noexcept { return groups_; }
+    std::uint64_t available() const noexcept { return available_; }
+    std::uint32_t layers() const noexcept { return static_cast<std::uint32_t>(impl_.graph.kv_layers().size()); }
+    bool has_devices() const noexcept { return backends_.size() > 1; }
+
+    Layout layout(std::uint64_t device_layers) const {
+        if (!has_devices()) return {.layers = {layers()}};
+        return backend::split::last_layers(layers(), device_layers, device_memory_);
+    }
+
+    Sizes sizes(const Layout& layout, std::uint64_t context) const {
+        Sizes s;
+        s.limits.max_context = static_cast<std::uint32_t>(std::min<std::uint64_t>(context, 0xffffffffu));
+        s.limits.max_tokens = std::min(options_.batch, std::max(s.limits.max_context, options_.sequences));
+        s.limits.max_outputs = std::min(s.limits.max_tokens, std::max<std::uint32_t>(options_.outputs, 1));
+        if (available_ != 0) s.host.bytes = available_;
+        const base::Budget& budget = impl_.runtime.impl()->budget;
+        // The weights are counted against a budget by the model; without a budget they are the system's page cache, which
+        // gives way.
+        if (budget.limit() != 0) {
+            s.budget.bytes = budget.left();
+            s.host.bytes = kUnknown;
+        }
+        s.host.beside = s.budget.beside = options_.park_memory;
+        const backend::split::Parts parts(backends_, impl_.graph, groups_, options_.kv_type, layout);
+        for (const backend::split::Part& part : parts.parts()) {
+            const std::uint64_t scratch = part.backend->scratch_bytes(*part.graph, s.limits);
+            const std::uint64_t page = part.backend->page_bytes(*part.graph, part.groups, options_.kv_type);
+            const backend::WeightBytes weights = part.backend->weight_bytes(*part.graph);
+            const backend::Place place = part.backend->place();
+            const auto take = [&](Room& room) {
+                room.beside += scratch;
+                room.page_bytes += page;
+            };
+            Room own;
+            DevicePlan plan{.backend = part.backend->name(), .device = place.name, .layers = part.layers,
+                            .weights = weights.all, .kv = page, .scratch = scratch, .memory = 0, .copied = place.device};
+            if (place.device) {
+                take(own);
+                own.beside += weights.all - weights.there;
+                if (place.memory != 0) own.bytes = free_memory(place);
+                plan.memory = place.memory == 0 ? 0 : own.bytes + weights.there;
+            } else {
+                plan.memory = available_;
+            }
+            if (!place.device || place.shares_memory) take(s.host);
+            if (place.device && place.shares_memory) s.host.beside += weights.all - weights.there;
+            take(s.budget);
+            s.page_bytes += page;
+            s.scratch += scratch;
+            s.of_part.push_back(own);
+            s.parts.push_back(std::move(plan));
+        }
+        s.own_pages = sequence_pages(groups_, s.limits.max_context);
+        s.pages = options_.kv_memory ? options_.kv_memory / std::max<std::uint64_t>(1, s.page_bytes)
+                                     : s.own_pages * options_.sequences;
+        return s;
+    }
+
+    // The longest context that `sequences` sequences can have beside what else `s` takes.
+    std::uint64_t fitting(const Sizes& s, std::uint64_t sequences) const noexcept {
+        return kv_pages(s) / sequences / groups_.count() * kv::page_positions();
+    }
+    // Pages for which there is room, and which are allowed.
+    std::uint64_t kv_pages(const Sizes& s) const noexcept {
+        const std::uint64_t allowed =
+            options_.kv_memory ? options_.kv_memory / std::max<std::uint64_t>(1, s.page_bytes) : kUnknown;
+        return std::min(s.pages_room(), allowed);
+    }
+
+private:
+    static std::uint64_t free_memory(const backend::Place& place) noexcept {
+        const std::uint64_t not_free = place.taken + place.reserve;
+        return place.memory - std::min(place.memory, not_free);
+    }
+
+    const Model::Impl& impl_;
+    const MachineOptions& options_;
+    const Backends& backends_;
+    const backend::KvGroups groups_;
+    const std::uint64_t available_;
+    std::vector<std::uint64_t> device_memory_;
+};
+
+// What the devices hold of a model where the number of layers was left to the plan, and the context for which they do.
+std::pair<Layout, std::uint64_t> choose_layout(const Planner& planner, const MachineOptions& options, std::uint64_t wanted,
+                                               bool divisible) {
+    const std::uint64_t all = std::uint64_t{planner.layers()} + 1;
+    const auto hold = [&](std::uint64_t layers, std::uint64_t context) {
+        return planner.sizes(planner.layout(layers), context).devices_hold();
+    };
+    if (hold(all, wanted)) return {planner.layout(all), wanted};
+    // Lengths differ by whole pages.
+    const std::uint64_t page = kv::page_positions();
+    const std::uint64_t kept = options.context == 0 ? std::min(wanted, kKeptContext) : wanted;
+    if (kept < wanted && hold(all, kept)) {
+        std::uint64_t fits = kept / page, no = (wanted + page - 1) / page;
+        while (no - fits > 1) {
+            const std::uint64_t middle = fits + (no - fits) / 2;
+            (hold(all, middle * page) ? fits : no) = middle;
+        }
+        return {planner.layout(all), std::max(kept, fits * page)};
+    }
+    std::uint64_t fits = 0, no = divisible ? all : 1;
+    while (no - fits > 1) {
+        const std::uint64_t middle = fits + (no - fits) / 2;
+        (hold(middle, kept) ? fits : no) = middle;
+    }
+    // Where nothing lies on a device, its memory is no reason for a shorter context.
+    return {planner.layout(fits), fits > 0 ? kept : wanted};
 }
 
 }  // namespace
@@ -49,61 +217,74 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("sequences is {}; it must be between 1 and {}", options.sequences, kMaxSequences));
     const Model::Impl& impl = *model.impl();
+    const Planner planner(model, options);
     MachinePlan plan;
-    plan.groups = backend::kv_groups(impl.graph, options.kv_type);
-    const std::uint64_t page_bytes = std::max<std::uint64_t>(1, plan.groups.page_bytes);
-    MemoryPlan& m = plan.memory;
-    m.weights = model.info().weight_bytes;
-    m.park = options.park_memory;
-    m.kv_per_token = plan.groups.page_bytes * plan.groups.count() / kv::page_positions();
-
-    // What the KV cache may take. The weights are counted against a budget by the model; without a budget they are the
-    // system's page cache, which gives way.
-    const base::Budget& budget = impl.runtime.impl()->budget;
-    const std::uint64_t available = base::available_memory();
-    constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
-    std::uint64_t room = available ? available : kUnknown;
-    m.budget = available;
-    if (budget.limit() != 0) {
-        room = budget.left();
-        m.budget = room + m.weights;
-    }
+    plan.groups = planner.groups();
     const std::uint64_t wanted = options.context ? options.context : model.info().context_length;
     if (const std::uint64_t most = impl.graph.max_positions(); most != 0 && wanted > most)
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("a context of {} was asked for, but '{}' has learned {} positions and knows no others; ask for "
                                 "{} at most",
                                 wanted, model.info().name, most, most));
-    const auto sizes = [&](std::uint64_t context) {
-        plan.context = static_cast<std::uint32_t>(std::min<std::uint64_t>(context, 0xffffffffu));
-        plan.batch = std::min(options.batch, std::max(plan.context, options.sequences));
-        plan.outputs = std::min(plan.batch, std::max<std::uint32_t>(options.outputs, 1));
-        m.scratch = impl.runtime.impl()->backend->scratch_bytes(impl.graph, {plan.batch, plan.outputs, plan.context});
-    };
-    sizes(wanted);
-    const std::uint64_t beside = std::min(room, m.scratch + m.park);
-    const std::uint64_t kv_room = std::min(room - beside, options.kv_memory ? options.kv_memory : kUnknown);
-    const auto fitting = [&](std::uint64_t sequences) {
-        return kv_room / page_bytes / sequences / plan.groups.count() * kv::page_positions();
-    };
-    if (options.context == 0 && fitting(options.sequences) < wanted && fitting(options.sequences) > 0) {
-        sizes(fitting(options.sequences));
-        plan.reduced = true;
+    std::uint64_t context = wanted;
+    const std::optional<std::uint32_t> device_layers = impl.runtime.impl()->options.gpu_layers;
+    if (!planner.has_devices() || device_layers) {
+        plan.layout = planner.layout(device_layers.value_or(0));
+    } else {
+        plan.divisible = backend::split::can_split(impl.graph);
+        std::tie(plan.layout, context) = choose_layout(planner, options, wanted, plan.divisible);
     }
-    const std::uint64_t own = sequence_pages(plan.groups, plan.context);
-    const std::uint64_t pages = options.kv_memory ? options.kv_memory / page_bytes : own * options.sequences;
-    plan.pages = static_cast<std::uint32_t>(std::min<std::uint64_t>(pages, 0xfffffffeu));
-    m.kv = plan.pages * page_bytes;
+    Sizes sizes = planner.sizes(plan.layout, context);
+    if (options.context == 0 && planner.fitting(sizes, options.sequences) < context &&
+        planner.fitting(sizes, options.sequences) > 0)
+        sizes = planner.sizes(plan.layout, planner.fitting(sizes, options.sequences));
+    plan.reduced = sizes.limits.max_context < std::min<std::uint64_t>(wanted, 0xffffffffu);
+    plan.context = sizes.limits.max_context;
+    plan.batch = sizes.limits.max_tokens;
+    plan.outputs = sizes.limits.max_outputs;
+    plan.page_bytes = sizes.page_bytes;
+    plan.pages = static_cast<std::uint32_t>(std::min<std::uint64_t>(sizes.pages, 0xfffffffeu));
+
+    MemoryPlan& m = plan.memory;
+    const base::Budget& budget = impl.runtime.impl()->budget;
+    m.weights = model.info().weight_bytes;
+    m.budget = budget.limit() ? budget.left() + m.weights : planner.available();
+    m.scratch = sizes.scratch;
+    m.park = options.park_memory;
+    m.kv_per_token = plan.page_bytes * plan.groups.count() / kv::page_positions();
+    m.kv = plan.pages * plan.page_bytes;
     m.kv_positions = std::uint64_t{plan.pages} / plan.groups.count() * kv::page_positions();
     m.total = m.weights + m.kv + m.scratch + m.park;
     m.context = plan.context;
-    m.parallel = static_cast<std::uint32_t>(std::min<std::uint64_t>(plan.pages / own, kMaxSequences));
-    m.max_context = static_cast<std::uint32_t>(std::min<std::uint64_t>(fitting(1), model.info().context_length));
-    m.max_parallel = static_cast<std::uint32_t>(std::min<std::uint64_t>(kv_room / page_bytes / own, kMaxSequences));
-    m.fits = pages <= 0xfffffffeu && own * options.sequences <= pages && room - beside >= m.kv &&
-             room >= m.scratch + m.park;
+    m.parallel = static_cast<std::uint32_t>(std::min<std::uint64_t>(plan.pages / sizes.own_pages, kMaxSequences));
+    m.max_context =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(planner.fitting(sizes, 1), model.info().context_length));
+    m.max_parallel =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(planner.kv_pages(sizes) / sizes.own_pages, kMaxSequences));
+    m.fits = sizes.pages <= 0xfffffffeu && sizes.own_pages * options.sequences <= sizes.pages && sizes.all_hold();
+    m.devices = std::move(sizes.parts);
+    for (std::size_t i = 0; i < m.devices.size(); ++i) {
+        m.devices[i].kv *= plan.pages;
+        m.devices[i].fits = sizes.of_part[i].holds(plan.pages) && (m.devices[i].copied || sizes.host.holds(plan.pages));
+    }
+    if (planner.has_devices() && !device_layers) m.layers_left = plan.layout.layers[0];
     return plan;
 }
+
+namespace {
+
+// Which part of a plan does not fit where, and what there is.
+std::string shortage(const MemoryPlan& m, const base::Budget& budget) {
+    if (budget.limit() != 0 && m.total > m.budget)
+        return fmt::format("{:.0f} MiB of the memory budget are left", mib(budget.left()));
+    for (const DevicePlan& d : m.devices)
+        if (!d.fits && d.copied)
+            return fmt::format("on {} {:.0f} MiB for the weights of {} and their share of these exceed the {:.0f} MiB that are free",
+                               d.device, mib(d.weights), layer_count(d.layers), mib(d.memory));
+    return fmt::format("{:.0f} MiB are available", mib(m.budget));
+}
+
+}  // namespace
 
 Machine::Machine(Model model, const MachineOptions& options)
     : model_(std::move(model)), plan_(plan_machine(model_, options)) {
@@ -115,7 +296,7 @@ Machine::Machine(Model model, const MachineOptions& options)
     const MemoryPlan& m = plan_.memory;
     if (!m.fits) {
         const base::Budget& budget = impl.runtime.impl()->budget;
-        const std::uint64_t need = sequence_pages(plan_.groups, plan_.context) * options.sequences * plan_.groups.page_bytes;
+        const std::uint64_t need = sequence_pages(plan_.groups, plan_.context) * options.sequences * plan_.page_bytes;
         throw Error(ErrorCode::out_of_memory,
                     fmt::format("a context of {} for {} sequence{} needs {:.0f} MiB for the KV cache{} and {:.0f} MiB for "
                                 "intermediate results, and {}; {}",
@@ -124,8 +305,7 @@ Machine::Machine(Model model, const MachineOptions& options)
                                 mib(m.scratch),
                                 options.kv_memory && need > options.kv_memory
                                     ? fmt::format("{:.0f} MiB were allowed for the KV cache", mib(options.kv_memory))
-                                    : fmt::format("{:.0f} MiB {}", mib(budget.limit() ? budget.left() : m.budget),
-                                                  budget.limit() ? "of the memory budget are left" : "are available"),
+                                    : shortage(m, budget),
                                 advice(model_, options, plan_)));
     }
     if (!impl.runtime.impl()->budget.take(m.kv + m.scratch + m.park))
@@ -135,10 +315,45 @@ Machine::Machine(Model model, const MachineOptions& options)
         impl.runtime.impl()->log(LogLevel::warning,
                                  fmt::format("context reduced from {} to {}: the KV cache of the whole would not fit",
                                              model_.info().context_length, plan_.context));
-    backend::Backend& backend = *impl.runtime.impl()->backend;
-    kv_ = backend.make_kv(impl.graph, options.kv_type, plan_.pages);
+    log_layout();
+    parts_ = backend::split::Parts(impl.runtime.impl()->backends, impl.graph, plan_.groups, options.kv_type, plan_.layout);
+    kv_ = parts_.make_kv(plan_.pages);
     pool_ = kv::PagePool(plan_.pages);
-    program_ = backend.compile(impl.graph, {plan_.batch, plan_.outputs, plan_.context});
+    program_ = parts_.compile({plan_.batch, plan_.outputs, plan_.context});
+}
+
+void Machine::log_layout() const {
+    const MemoryPlan& m = plan_.memory;
+    Runtime::Impl& runtime = *model_.impl()->runtime.impl();
+    if (m.devices.size() > 1) {
+        std::string text;
+        for (const DevicePlan& d : m.devices)
+            text += fmt::format("{}{} on {} ({:.0f} MiB of weights, {:.0f} of KV cache)", text.empty() ? "" : ", ",
+                                layer_count(d.layers), d.device, mib(d.weights), mib(d.kv));
+        if (m.layers_left > 0) text += "; more would not fit on the devices";
+        runtime.log(LogLevel::info, text);
+    } else if (m.layers_left > 0) {
+        const backend::Place place = runtime.backend().place();
+        runtime.log(LogLevel::warning,
+                    plan_.divisible
+                        ? fmt::format("{} on the CPU: not one fits on {} ({:.0f} MiB) with the KV cache of {} "
+                                      "positions; a smaller context or batch would need less",
+                                      layer_count(m.layers_left), place.name, mib(place.memory), plan_.context)
+                        : fmt::format("{} on the CPU: together they do not fit on {} ({:.0f} MiB), and this "
+                                      "model cannot be split between devices",
+                                      layer_count(m.layers_left), place.name, mib(place.memory)));
+    }
+}
+
+std::uint64_t Machine::kv_identity() const {
+    std::uint64_t value = models::identity(*model_.impl(), plan_.context);
+    // The layers of one part lie together in a page, and each kind of device orders numbers in its own way.
+    if (parts_.parts().size() == 1 && !parts_.parts()[0].backend->place().device) return value;
+    for (const backend::split::Part& part : parts_.parts()) {
+        const std::uint32_t numbers[] = {part.layers, part.backend->place().device ? 1u : 0u};
+        value = base::hash(std::as_bytes(std::span(numbers)), value);
+    }
+    return value;
 }
 
 std::uint64_t Machine::scratch_bytes() const noexcept {
@@ -154,9 +369,7 @@ void Machine::check_tokens(std::span<const TokenId> tokens) const {
 
 std::span<const float> Machine::run(const backend::Batch& batch) {
     if (batch.outputs.size() <= plan_.outputs) return program_->run(batch, *kv_);
-    const Model::Impl& impl = *model_.impl();
-    if (!all_outputs_)
-        all_outputs_ = impl.runtime.impl()->backend->compile(impl.graph, {plan_.batch, plan_.batch, plan_.context});
+    if (!all_outputs_) all_outputs_ = parts_.compile({plan_.batch, plan_.batch, plan_.context});
     return all_outputs_->run(batch, *kv_);
 }
 

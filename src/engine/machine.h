@@ -8,6 +8,7 @@
 #include <tern/engine.h>
 
 #include "backend/interface.h"
+#include "backend/split/split.h"
 #include "base/budget.h"
 #include "kv/page_pool.h"
 
@@ -25,12 +26,15 @@ struct MachineOptions {
 
 // Sizes, before anything is taken.
 struct MachinePlan {
-    backend::KvGroups groups;
+    backend::KvGroups groups;     // of all layers
+    backend::split::Layout layout;
+    std::uint64_t page_bytes = 0; // of all parts together
     std::uint32_t context = 0;
     std::uint32_t batch = 0;
     std::uint32_t outputs = 0;
     std::uint32_t pages = 0;
     bool reduced = false;         // the context is shorter than the model's because of the memory
+    bool divisible = true;        // layers can lie apart
     MemoryPlan memory;
 };
 // Error(invalid_argument): an option out of range. What does not fit is not an error here; see MemoryPlan::fits.
@@ -50,6 +54,8 @@ public:
     backend::KvMemory& kv() noexcept { return *kv_; }
     std::uint64_t kv_bytes() const noexcept { return kv_->page_bytes() * kv_->pages(); }
     std::uint64_t scratch_bytes() const noexcept;
+    // A hash of the model and of how its KV pages are laid out: pages are read again only where it is the same.
+    std::uint64_t kv_identity() const;
     std::uint32_t vocab_size() const noexcept { return model_.info().vocab_size; }
 
     // Error(invalid_argument) naming the first id outside the vocabulary.
@@ -59,9 +65,11 @@ public:
     std::span<const float> run(const backend::Batch& batch);
 
 private:
+    void log_layout() const;
     Model model_;
     MachinePlan plan_;
     base::Share budget_;
+    backend::split::Parts parts_;
     std::unique_ptr<backend::KvMemory> kv_;
     kv::PagePool pool_{0};
     std::unique_ptr<backend::Program> program_;

@@ -39,7 +39,7 @@ double ms_since(Clock::time_point start) { return std::chrono::duration<double, 
 Scheduler::Scheduler(Machine& machine, const EngineOptions& options, std::uint32_t vocab)
     : machine_(machine), options_(options), vocab_(vocab), groups_(machine.plan().groups.count()),
       parallel_(std::min({options.parallel, machine.batch(), machine.outputs()})),
-      identity_(models::identity(*machine.model().impl(), machine.context())), cache_(machine.pool(), machine.plan().groups.windows) {
+      identity_(machine.kv_identity()), cache_(machine.pool(), machine.plan().groups.windows) {
     for (const std::uint32_t window : machine.plan().groups.windows) any_window_ |= window != 0;
     // Steps do not allocate on their own account.
     tokens_.reserve(machine.batch());
@@ -711,7 +711,7 @@ struct Visit {
 };
 
 kv::SequenceKind kind_of(const Machine& machine, KvType type, std::uint64_t identity) {
-    return {identity, type, machine.plan().groups.count(), machine.plan().groups.page_bytes};
+    return {identity, type, machine.plan().groups.count(), machine.plan().page_bytes};
 }
 
 }  // namespace

@@ -30,8 +30,7 @@ struct Session::Impl {
     }
 
     kv::SequenceKind kind() const {
-        const backend::KvGroups& groups = machine.plan().groups;
-        return {models::identity(*machine.model().impl(), machine.context()), kv_type, groups.count(), groups.page_bytes};
+        return {machine.kv_identity(), kv_type, machine.plan().groups.count(), machine.plan().page_bytes};
     }
 
     kv::PageTable& table(std::uint32_t sequence) {

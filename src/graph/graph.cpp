@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <utility>
 
 namespace tern::graph {
@@ -22,6 +23,7 @@ bool same_shape(const ValueInfo& a, const ValueInfo& b) {
 
 const char* to_string(OpKind kind) noexcept {
     switch (kind) {
+        case OpKind::input: return "input";
         case OpKind::embed: return "embed";
         case OpKind::rms_norm: return "rms_norm";
         case OpKind::layer_norm: return "layer_norm";
@@ -51,6 +53,12 @@ Value Graph::push(Op op, ValueInfo out) {
     values_.push_back(out);
     ops_.push_back(std::move(op));
     return ops_.back().out;
+}
+
+Value Graph::input(std::uint64_t cols, Domain domain) {
+    for (const Op& op : ops_) check(op.kind != OpKind::input, OpKind::input, "a second one");
+    check(cols > 0, OpKind::input, "no columns");
+    return push({.kind = OpKind::input}, {.cols = cols, .domain = domain});
 }
 
 Value Graph::embed(Weight table, Lookup lookup) {
@@ -292,8 +300,23 @@ Value Graph::combine_experts(Value x, Value routing) {
 }
 
 void Graph::set_logits(Value x) {
-    check(info(x).domain == Domain::outputs && info(x).per_row == 1, OpKind::linear, "logits must be per output");
+    check(info(x).domain == Domain::outputs, OpKind::linear, "logits must be per output");
+    set_result(x);
+}
+
+void Graph::set_result(Value x) {
+    check(info(x).per_row == 1, OpKind::linear, "a result has one row for each row of its domain");
     logits_ = x;
+}
+
+std::uint64_t weight_bytes(const Graph& graph) {
+    std::map<const void*, std::uint64_t> all;  // a part of a tensor does not begin where another does
+    for (const Op& op : graph.ops())
+        for (const Weight* w : {&op.weight, &op.bias})
+            if (*w) all[w->data] = std::max(all[w->data], w->bytes());
+    std::uint64_t sum = 0;
+    for (const auto& [data, bytes] : all) sum += bytes;
+    return sum;
 }
 
 std::uint64_t value_bytes(const ValueInfo& info, std::uint64_t max_tokens, std::uint64_t max_outputs) {

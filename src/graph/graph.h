@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,7 @@ using kernels::Activation;
 
 // `in0` … are the inputs; the rest are fields of Op. All values are f32.
 enum class OpKind : std::uint8_t {
+    input,            // out = rows that come from outside (cut.h)
     embed,            // out[t] = row `lookup` of weight
     rms_norm,         // each of `groups` equal parts of a row by itself; weight: empty, of a part or of the row
     layer_norm,       // likewise; bias: empty or as long as weight
@@ -175,6 +177,8 @@ struct KvLayer {
 // Builder and result. The methods check shapes; a mismatch is Error(internal): models check their weights before.
 class Graph {
 public:
+    // At most one in a graph.
+    Value input(std::uint64_t cols, Domain domain = Domain::tokens);
     Value embed(Weight table, Lookup lookup = Lookup::token);
     Value rms_norm(Value x, Weight w, float eps, std::uint32_t groups = 1);
     Value layer_norm(Value x, Weight w, Weight bias, float eps, std::uint32_t groups = 1);
@@ -197,6 +201,8 @@ public:
     Value linear_experts(Value x, Value routing, Weight w, Weight bias = {});
     Value combine_experts(Value x, Value routing);
     void set_logits(Value x);
+    // What a part of a model gives instead: a value of either domain.
+    void set_result(Value x);
 
     // The same with the rows that the last matrix product takes as its result, in place of the logits.
     Graph before_logits() const;
@@ -205,6 +211,7 @@ public:
     const std::vector<ValueInfo>& values() const noexcept { return values_; }
     const std::vector<Rope>& ropes() const noexcept { return ropes_; }
     const std::vector<KvLayer>& kv_layers() const noexcept { return kv_layers_; }
+    // The result.
     Value logits() const noexcept { return logits_; }
     // Positions of the longest sequence that it can compute; 0: any.
     std::uint64_t max_positions() const noexcept { return max_positions_; }
@@ -213,6 +220,7 @@ public:
     const ValueInfo& info(Value v) const { return values_.at(static_cast<std::size_t>(v.id)); }
 
 private:
+    friend std::vector<Graph> cut(const Graph& graph, std::span<const std::size_t> at);
     Value push(Op op, ValueInfo out);
     std::vector<Op> ops_;
     std::vector<ValueInfo> values_;
@@ -221,6 +229,9 @@ private:
     Value logits_;
     std::uint64_t max_positions_ = 0;
 };
+
+// Bytes of the weights of all operations; what several share counts once.
+std::uint64_t weight_bytes(const Graph& graph);
 
 // Where each value lies in one arena, for a batch of at most max_tokens tokens and max_outputs outputs. `phases`
 // gives for each operation of the graph when it runs, first and last phase; what runs in one phase may run at the same

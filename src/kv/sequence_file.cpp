@@ -140,7 +140,7 @@ SequenceFile::SequenceFile(const std::filesystem::path& path, const SequenceKind
     if (header.kv_type != static_cast<std::uint32_t>(kind.type))
         throw bad("holds another KV type than this engine; open the engine with that type or compute it again");
     if (header.identity != kind.identity || header.groups != kind.groups || header.page_bytes != kind.page_bytes)
-        throw bad("is of another model");
+        throw bad("is of another model, or of one whose layers were divided between other devices");
     tokens_.resize(header.tokens);
     if (!tokens_.empty()) std::memcpy(tokens_.data(), all.data() + at, tokens_.size() * sizeof(TokenId));
     at += header.tokens * sizeof(TokenId);

@@ -184,7 +184,7 @@ TEST(KvPages, PageBytes) {
         const Attention a(s, 2);
         for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
             const std::uint64_t bytes = backend::kv_groups(a.g, type).page_bytes;
-            EXPECT_EQ(backend->make_kv(a.g, type, 1)->page_bytes(), bytes);
+            EXPECT_EQ(backend->make_kv(a.g, backend::kv_groups(a.g, type), type, 1)->page_bytes(), bytes);
             const std::uint64_t elements = std::uint64_t{s.kv_heads} * (s.k_dim + s.v_dim) * kernels::kPageTokens;
             if (type == KvType::q8_0) {
                 EXPECT_GT(bytes, elements);
@@ -213,7 +213,7 @@ TEST(KvPages, MovedPositionsAreStoredAgain) {
             const std::uint32_t rope = g.add_rope({.inv_freq = std::vector<double>(k_dim / 2, 0.0)});
             g.set_logits(g.take_outputs(g.attention(g.embed(q.weight()), g.rope(g.embed(k.weight()), 1, rope),
                                                     g.embed(v.weight()), {1, 1, k_dim, v_dim}, {})));
-            const auto kv = backend->make_kv(g, type, 2);
+            const auto kv = backend->make_kv(g, backend::kv_groups(g, type), type, 2);
             ASSERT_TRUE(kv->can_move());
             std::vector<std::vector<std::byte>> pages(2, std::vector<std::byte>(kv->page_bytes()));
             const auto store = [&](std::uint32_t row, std::uint32_t position) {

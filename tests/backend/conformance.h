@@ -126,7 +126,7 @@ inline std::vector<float> run_graph(const BackendSetup& setup, const graph::Grap
         sequences = std::max(sequences, static_cast<std::uint32_t>(step.size()));
     }
     const std::uint32_t pages_each = longest / kernels::kPageTokens + 1;
-    const auto kv = backend->make_kv(g, kv_type, pages_each * sequences);
+    const auto kv = backend->make_kv(g, backend::kv_groups(g, kv_type), kv_type, pages_each * sequences);
     const auto program = backend->compile(g, {most, most, longest});
     std::vector<std::vector<std::uint32_t>> tables(sequences);
     for (std::uint32_t s = 0; s < sequences; ++s)

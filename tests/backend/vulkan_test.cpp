@@ -112,7 +112,7 @@ struct Small {
     graph::Graph g;
     Small() { g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight()))); }
     std::vector<float> run(backend::Backend& backend) {
-        const auto kv = backend.make_kv(g, KvType::f32, 1);
+        const auto kv = backend.make_kv(g, backend::kv_groups(g, KvType::f32), KvType::f32, 1);
         const auto program = backend.compile(g, {8, 8, 8});
         return run(*program, *kv);
     }
@@ -153,7 +153,7 @@ TEST_F(VulkanDevice, ALostDeviceIsAnErrorAndNotTheEnd) {
     const auto d = open();
     const auto backend = backend::vulkan::make_vulkan_on(d);
     Small small;
-    const auto kv = backend->make_kv(small.g, KvType::f32, 1);
+    const auto kv = backend->make_kv(small.g, backend::kv_groups(small.g, KvType::f32), KvType::f32, 1);
     const auto program = backend->compile(small.g, {8, 8, 8});
     const std::vector<float> expected = Small::run(*program, *kv);
     d->inject(VK_ERROR_DEVICE_LOST);
@@ -252,7 +252,7 @@ TEST_F(VulkanDevice, LargeWeightsAreCutIntoPieces) {
     const graph::Weight weight{.data = w.data(), .dtype = DType::F32, .cols = cols, .rows = rows, .name = "w"};
     g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), weight)));
     const auto backend = backend::vulkan::make_vulkan_on(d);
-    const auto kv = backend->make_kv(g, KvType::f32, 1);
+    const auto kv = backend->make_kv(g, backend::kv_groups(g, KvType::f32), KvType::f32, 1);
     const auto program = backend->compile(g, {1, 1, 1});
     const TokenId token = 0;
     const std::uint32_t page = 0, output = 0;

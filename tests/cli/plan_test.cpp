@@ -103,6 +103,57 @@ TEST_F(Plan, ForPeople) {
         EXPECT_NE(o.out.find(word), std::string::npos) << word << "\n" << o.out;
 }
 
+TEST_F(Plan, OneDeviceWhereThereIsOne) {
+    const Json j = json({"--ctx", "128"});
+    EXPECT_EQ(j["layers_left"], 0);
+    ASSERT_EQ(j["devices"].size(), 1u);
+    const Json& d = j["devices"][0];
+    EXPECT_EQ(d["backend"], "cpu");
+    EXPECT_EQ(d["layers"], 2);
+    for (const char* what : {"weights", "kv", "scratch", "total"}) EXPECT_EQ(d[what], j[what]) << what;
+    EXPECT_TRUE(d["fits"].get<bool>());
+    EXPECT_TRUE(failed(plan({"--gpu-layers", "1"}), 1, {"gpu_layers is 1", "'cpu'", "vulkan"}));
+    EXPECT_TRUE(failed(plan({"--device", "0"}), 1, {"'0'", "'cpu'", "vulkan"}));
+    for (const char* number : {"-1", "x", "1.5"}) EXPECT_EQ(plan({"--gpu-layers", number}).exit_status, 2) << number;
+}
+
+TEST_F(Plan, ShowsTheSplit) {
+    const char* name = std::getenv("TERN_TEST_VULKAN_DEVICE");
+    const std::vector<std::string> vulkan{"--ctx", "128", "--backend", "vulkan", "--device", name ? name : "llvmpipe"};
+    const auto with = [&](std::vector<std::string> more) {
+        std::vector<std::string> call = vulkan;
+        call.insert(call.end(), more.begin(), more.end());
+        return call;
+    };
+    if (const Outcome o = plan(vulkan); o.exit_status != 0) GTEST_SKIP() << o.err;
+    const Json none = json(with({"--gpu-layers", "0"})), one = json(with({"--gpu-layers", "1"})),
+               most = json(with({"--gpu-layers", "2"})), all = json(with({"--gpu-layers", "99"})), own = json(vulkan);
+    ASSERT_EQ(none["devices"].size(), 1u);
+    EXPECT_EQ(none["devices"][0]["device"], "cpu");
+    ASSERT_EQ(one["devices"].size(), 2u);
+    EXPECT_EQ(one["devices"][0]["layers"], 1);
+    EXPECT_EQ(one["devices"][1]["layers"], 1);
+    EXPECT_EQ(one["devices"][1]["backend"], "vulkan");
+    EXPECT_EQ(one["kv"].get<std::uint64_t>(), one["devices"][0]["kv"].get<std::uint64_t>() + one["devices"][1]["kv"].get<std::uint64_t>());
+    ASSERT_EQ(most["devices"].size(), 2u);
+    EXPECT_EQ(most["devices"][0]["layers"], 0);
+    EXPECT_EQ(most["devices"][0]["kv"], 0);
+    EXPECT_GT(most["devices"][0]["weights"], 0);
+    EXPECT_EQ(all["devices"].size(), 1u);
+    EXPECT_EQ(all["devices"][0]["layers"], 2);
+    EXPECT_EQ(own["devices"], all["devices"]);
+    for (const Json* j : {&none, &one, &most, &all}) EXPECT_EQ((*j)["kv"], 128 * kNumbers * 2);
+    const Outcome text = plan(with({"--gpu-layers", "1"}));
+    EXPECT_TRUE(done(text));
+    for (const char* word : {"cpu: 1 layer,", "of weights", "It fits."})
+        EXPECT_NE(text.out.find(word), std::string::npos) << word << "\n" << text.out;
+    // As planned so done.
+    const Outcome run = tern({"run", "--raw", "-m", path("m.gguf"), "--ctx", "64", "-n", "2", "ab", "-v", "--backend", "vulkan",
+                              "--device", vulkan.back(), "--gpu-layers", "1"});
+    EXPECT_EQ(run.exit_status, 0) << run.err;
+    EXPECT_NE(run.err.find("1 layer on cpu"), std::string::npos) << run.err;
+}
+
 // Large enough for the program itself to matter little: 4 layers of 32 heads of 128 numbers.
 void write_large_model(const std::filesystem::path& file) {
     constexpr std::uint64_t kWidth = 256, kHeads = 4096, kHidden = 4096;

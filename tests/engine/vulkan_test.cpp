@@ -72,7 +72,7 @@ TEST(VulkanEngine, ALostDeviceEndsItsRequestsAndNothingElse) {
     TERN_REFERENCE(path, "models/stories260k.gguf");
     const auto device = backend::vulkan::Device::open({.name = vulkan_device(), .cache_folder = {}, .log = {}});
     const Runtime lost({.backend = "ref"}), well({.threads = 1});
-    lost.impl()->backend = backend::vulkan::make_vulkan_on(device);
+    lost.impl()->backends[0] = backend::vulkan::make_vulkan_on(device);
     Engine one(Model::load(lost, path), {.context = 256}), other(Model::load(well, path), {.context = 256});
     std::vector<Reply> replies;
     for (int i = 0; i < 3; ++i) {

@@ -29,8 +29,14 @@ public:
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
         return CpuProgram::scratch_bytes(graph, limits, kernels_, dense_.get(), pool_);
     }
-    std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) override {
-        return std::make_unique<CpuKv>(graph, type, pages, kernels_.table);
+    std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, const KvGroups& groups, KvType type,
+                                      std::uint32_t pages) override {
+        return std::make_unique<CpuKv>(graph, groups, type, pages, kernels_.table);
+    }
+    WeightBytes weight_bytes(const graph::Graph& graph) override {
+        // Where they lie already.
+        const std::uint64_t all = graph::weight_bytes(graph);
+        return {all, all};
     }
 
 private:

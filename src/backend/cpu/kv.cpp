@@ -16,8 +16,9 @@ kernels::KvType kernel_type(KvType type) noexcept {
     return kernels::KvType::q4_0;
 }
 
-CpuKv::CpuKv(const graph::Graph& graph, KvType type, std::uint32_t pages, const kernels::KernelTable& kernels)
-    : graph_(graph), kernels_(kernels), type_(kernel_type(type)), pages_(pages), groups_(kv_groups(graph, type)),
+CpuKv::CpuKv(const graph::Graph& graph, const KvGroups& groups, KvType type, std::uint32_t pages,
+             const kernels::KernelTable& kernels)
+    : graph_(graph), kernels_(kernels), type_(kernel_type(type)), pages_(pages), groups_(groups),
       page_bytes_(groups_.page_bytes) {
     std::vector<std::uint64_t> filled(groups_.count(), 0);
     for (std::size_t i = 0; i < graph.kv_layers().size(); ++i) {

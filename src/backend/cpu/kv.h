@@ -15,7 +15,8 @@ kernels::KvType kernel_type(KvType type) noexcept;
 class CpuKv final : public KvMemory {
 public:
     // The graph must outlive it.
-    CpuKv(const graph::Graph& graph, KvType type, std::uint32_t pages, const kernels::KernelTable& kernels);
+    CpuKv(const graph::Graph& graph, const KvGroups& groups, KvType type, std::uint32_t pages,
+          const kernels::KernelTable& kernels);
     std::uint32_t pages() const noexcept override { return pages_; }
     std::uint64_t page_bytes() const noexcept override { return page_bytes_; }
     void copy_page(std::uint32_t from, std::uint32_t to) override;

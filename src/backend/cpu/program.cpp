@@ -159,6 +159,7 @@ void CpuProgram::compile() {
             add_step(std::move(step), rowwise(op.out));
         };
         switch (op.kind) {
+            case OpKind::input: simple(StepKind::input); break;
             case OpKind::embed: simple(StepKind::embed); break;
             case OpKind::rms_norm: simple(StepKind::rms_norm); break;
             case OpKind::layer_norm: simple(StepKind::layer_norm); break;
@@ -276,7 +277,8 @@ std::span<const float> CpuProgram::run(const Batch& batch, KvMemory& kv) {
             execute(steps_[i], i, worker, work);
         }
     });
-    return {value(graph_.logits()), work.outputs * graph_.info(graph_.logits()).cols};
+    const ValueInfo& result = graph_.info(graph_.logits());
+    return {value(graph_.logits()), rows(result, work) * result.cols};
 }
 
 void CpuProgram::execute(const Step& step, std::size_t index, unsigned worker, Work& work) const noexcept {
@@ -327,6 +329,9 @@ void CpuProgram::run_row(const Step& step, std::size_t row, std::size_t col, std
     }
     const Op& op = *step.op;
     switch (step.kind) {
+        case StepKind::input:
+            std::memcpy(row_of(op.out, row), work.batch.input.data() + row * cols, cols * sizeof(float));
+            break;
         case StepKind::embed: {
             std::size_t at = 0;
             if (op.lookup == graph::Lookup::token) at = static_cast<std::size_t>(work.batch.tokens[row]);

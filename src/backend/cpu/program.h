@@ -38,7 +38,7 @@ public:
 
 private:
     enum class StepKind : std::uint8_t {
-        rope_tables, embed, rms_norm, layer_norm, add, mul, scale, softcap, activate, gated, slice, concat, rope, store_kv,
+        input, rope_tables, embed, rms_norm, layer_norm, add, mul, scale, softcap, activate, gated, slice, concat, rope, store_kv,
         attention, merge_attention, take_outputs, route, group, gather, quantise, linear, linear_heads, linear_experts,
         combine,
     };

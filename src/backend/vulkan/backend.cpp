@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <tern/error.h>
 
+#include <algorithm>
+
 #include "backend/vulkan/device.h"
 #include "backend/vulkan/kv.h"
 #include "backend/vulkan/program.h"
@@ -10,6 +12,8 @@
 
 namespace tern::backend::vulkan {
 namespace {
+
+constexpr std::uint64_t kLeastReserve = 128 * tern::MiB;
 
 class VulkanBackend final : public Backend {
 public:
@@ -28,8 +32,19 @@ public:
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
         return std::make_unique<VulkanProgram>(graph, limits, device_, weights_, paths_);
     }
-    std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, KvType type, std::uint32_t pages) override {
-        return std::make_unique<VulkanKv>(device_, graph, type, pages);
+    std::unique_ptr<KvMemory> make_kv(const graph::Graph& graph, const KvGroups& groups, KvType type,
+                                      std::uint32_t pages) override {
+        return std::make_unique<VulkanKv>(device_, graph, groups, type, pages);
+    }
+    std::uint64_t page_bytes(const graph::Graph& graph, const KvGroups& groups, KvType type) const override {
+        return VulkanKv::page_bytes(graph, groups, type);
+    }
+    WeightBytes weight_bytes(const graph::Graph& graph) override { return weights_.bytes(graph); }
+    Place place() const override {
+        const std::lock_guard lock(device_->mutex());
+        const DeviceInfo& d = device_->info();
+        return {.name = d.name, .number = d.number, .device = true, .shares_memory = d.software || d.kind == "integrated",
+                .memory = d.memory, .taken = device_->allocated(), .reserve = std::max(d.memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
         return VulkanProgram::scratch_bytes(graph, limits);

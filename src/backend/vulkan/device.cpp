@@ -362,6 +362,7 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
                         fmt::format("backend 'vulkan': no device '{}'; devices: {}", options.name, known));
     }
     d->info_ = infos[best];
+    d->info_.number = static_cast<std::uint32_t>(best);
     d->physical_ = all[best];
     if (!d->info_.unusable.empty())
         throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan': {}: {}", d->info_.name, d->info_.unusable));

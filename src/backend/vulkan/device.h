@@ -19,6 +19,7 @@ namespace tern::backend::vulkan {
 // What a physical device is and can do.
 struct DeviceInfo {
     std::string name;
+    std::uint32_t number = 0;  // in the loader's order; of an open device
     std::string kind;  // "discrete", "integrated", "virtual", "cpu", "other"
     std::string driver;
     std::uint32_t api_version = 0;

@@ -31,18 +31,43 @@ const char* kv_variant(KvType type) noexcept {
     return type == KvType::f32 ? "F32" : type == KvType::f16 ? "F16" : type == KvType::q8_0 ? "Q8_0" : "Q4_0";
 }
 
-VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, KvType type, std::uint32_t pages)
-    : device_(std::move(device)), graph_(graph), type_(type), pages_(pages), groups_(kv_groups(graph, type)), serial_(device_->new_serial()) {
-    std::vector<std::uint32_t> filled(groups_.count(), 0);
+namespace {
+
+// Layer -> slot, and the bytes of each slot's page.
+struct Slots {
+    std::vector<std::uint32_t> of_layer;
+    std::vector<std::uint64_t> page_bytes;
+};
+Slots slots_of(const graph::Graph& graph, const KvGroups& groups, KvType type) {
+    Slots slots;
+    std::vector<std::uint32_t> filled(groups.count(), 0);
     for (std::size_t i = 0; i < graph.kv_layers().size(); ++i) {
         const graph::KvLayer& layer = graph.kv_layers()[i];
-        const std::uint32_t slot = filled[groups_.of_layer[i]]++;
-        if (slot >= slots_.size()) slots_.emplace_back();
-        slot_.push_back(slot);
+        const std::uint32_t slot = filled[groups.of_layer[i]]++;
+        if (slot >= slots.page_bytes.size()) slots.page_bytes.push_back(0);
+        slots.of_layer.push_back(slot);
         std::uint64_t words = 0;
         for (const std::uint32_t dim : {layer.k_dim, layer.v_dim}) words += kv_words(type, dim) + kv_scale_words(type, dim);
-        slots_[slot].page_bytes = std::max(slots_[slot].page_bytes, words * 4 * kernels::kPageTokens * layer.heads);
+        slots.page_bytes[slot] = std::max(slots.page_bytes[slot], words * 4 * kernels::kPageTokens * layer.heads);
     }
+    return slots;
+}
+
+}  // namespace
+
+std::uint64_t VulkanKv::page_bytes(const graph::Graph& graph, const KvGroups& groups, KvType type) {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t bytes : slots_of(graph, groups, type).page_bytes) sum += bytes;
+    return sum;
+}
+
+VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, const KvGroups& groups, KvType type,
+                   std::uint32_t pages)
+    : device_(std::move(device)), graph_(graph), type_(type), pages_(pages), groups_(groups),
+      serial_(device_->new_serial()) {
+    Slots slots = slots_of(graph, groups, type);
+    slot_ = std::move(slots.of_layer);
+    for (const std::uint64_t bytes : slots.page_bytes) slots_.push_back({bytes, {}});
     for (Slot& slot : slots_) {
         const std::uint64_t bytes = slot.page_bytes * pages;
         if (bytes > device_->info().max_binding)

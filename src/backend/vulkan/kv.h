@@ -23,7 +23,10 @@ const char* kv_variant(KvType type) noexcept;  // in the names of the shaders
 
 class VulkanKv final : public KvMemory {
 public:
-    VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, KvType type, std::uint32_t pages);
+    VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, const KvGroups& groups, KvType type,
+             std::uint32_t pages);
+    // What page_bytes() of such memory would be; takes nothing.
+    static std::uint64_t page_bytes(const graph::Graph& graph, const KvGroups& groups, KvType type);
     std::uint32_t pages() const noexcept override { return pages_; }
     std::uint64_t page_bytes() const noexcept override { return page_bytes_; }
     void copy_page(std::uint32_t from, std::uint32_t to) override;

@@ -66,6 +66,18 @@ std::uint32_t divisor(std::uint32_t n, std::uint32_t most) {
     return 1;
 }
 
+// Whether the operation's weight is a matrix that the store rearranges.
+bool in_blocks(OpKind kind) {
+    return kind == OpKind::embed || kind == OpKind::linear || kind == OpKind::linear_heads || kind == OpKind::linear_experts;
+}
+
+// The operation that brings rows from outside; null: none.
+const Op* input_of(const graph::Graph& graph) {
+    for (const Op& op : graph.ops())
+        if (op.kind == OpKind::input) return &op;
+    return nullptr;
+}
+
 }  // namespace
 
 std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
@@ -81,6 +93,28 @@ std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
     std::shared_ptr<const DeviceWeight> weight(kept, &kept->weight);
     known = weight;
     return weight;
+}
+
+WeightBytes WeightStore::bytes(const graph::Graph& graph) {
+    const std::lock_guard lock(device_->mutex());
+    WeightBytes sum;
+    std::map<Key, std::uint64_t> seen;
+    for (const Op& op : graph.ops()) {
+        const graph::Weight& w = op.weight;
+        if (op.bias) sum.all += op.bias.bytes();
+        if (!w) continue;
+        if (!in_blocks(op.kind)) {
+            sum.all += w.bytes();
+            continue;
+        }
+        const Key key{w.data, w.rows * w.slabs, w.cols, w.dtype};
+        if (!seen.emplace(key, 0).second) continue;
+        const std::uint64_t bytes = device_bytes(w);
+        sum.all += bytes;
+        const auto there = known_.find(key);
+        if (there != known_.end() && !there->second.expired()) sum.there += bytes;
+    }
+    return sum;
 }
 
 // ---- recording ---------------------------------------------------------------------------------------------------
@@ -326,6 +360,9 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
     batch_ = device_->allocate(batch_bytes(graph_, limits_), Memory::host, "batches");
     logits_ = device_->allocate(graph::value_bytes(graph_.info(graph_.logits()), limits_.max_tokens, limits_.max_outputs),
                                 Memory::host, "logits");
+    if (const Op* in = input_of(graph_))
+        input_ = device_->allocate(graph::value_bytes(graph_.info(in->out), limits_.max_tokens, limits_.max_outputs),
+                                   Memory::host, "rows of another device");
 }
 
 VulkanProgram::~VulkanProgram() {
@@ -344,7 +381,9 @@ void VulkanProgram::forget() noexcept {
 }
 
 std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limits& limits) {
+    const Op* in = input_of(graph);
     return plan_values(graph, limits).bytes + angle_bytes(graph, limits) + batch_bytes(graph, limits) +
+           (in ? graph::value_bytes(graph.info(in->out), limits.max_tokens, limits.max_outputs) : 0) +
            graph::value_bytes(graph.info(graph.logits()), limits.max_tokens, limits.max_outputs);
 }
 
@@ -353,6 +392,7 @@ std::uint64_t VulkanProgram::scratch_bytes() const noexcept { return scratch_byt
 Range VulkanProgram::value(Value v) const {
     const std::uint64_t bytes = graph::value_bytes(graph_.info(v), limits_.max_tokens, limits_.max_outputs);
     if (v == graph_.logits()) return logits_.range(0, bytes);
+    if (producer(v).kind == OpKind::input) return input_.range(0, bytes);
     return arena_.range(plan_.offset[static_cast<std::size_t>(v.id)], bytes);
 }
 
@@ -386,8 +426,11 @@ std::span<const float> VulkanProgram::run(const Batch& batch, KvMemory& memory) 
         std::memcpy(sizes, g.data(), sizeof g);
         sizes += 3;
     }
+    if (input_) std::memcpy(input_.host(), batch.input.data(), batch.input.size_bytes());
     device_->submit_and_wait(recording.commands);
-    return {reinterpret_cast<const float*>(logits_.host()), outputs * graph_.info(graph_.logits()).cols};
+    const ValueInfo& result = graph_.info(graph_.logits());
+    return {reinterpret_cast<const float*>(logits_.host()),
+            (result.domain == Domain::tokens ? tokens : outputs) * result.cols};
 }
 
 // Returns the number of attention blocks.
@@ -468,6 +511,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 .run("elementwise", {which, kind}, flat(out, cols, 64));
         };
         switch (op.kind) {
+            case OpKind::input: break;
             case OpKind::embed: {
                 const std::uint32_t blocks = u32(op.weight.cols / info(op.weight.dtype).block);
                 for (const DeviceWeight::Slab& slab : weights_.at(&op)->slabs())

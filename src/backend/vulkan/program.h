@@ -25,6 +25,8 @@ class WeightStore {
 public:
     explicit WeightStore(std::shared_ptr<Device> device) : device_(std::move(device)) {}
     std::shared_ptr<const DeviceWeight> get(const graph::Weight& weight);
+    // Of all weights of a program; takes nothing.
+    WeightBytes bytes(const graph::Graph& graph);
 
 private:
     std::shared_ptr<Device> device_;
@@ -80,7 +82,7 @@ private:
     std::map<const graph::Op*, Buffer> biases_;
     std::vector<const graph::Op*> producer_;
     graph::Plan plan_;
-    Buffer arena_, angles_, batch_, logits_;
+    Buffer arena_, angles_, batch_, logits_, input_;  // the last: rows from outside
     std::vector<std::uint32_t> angle_offset_;  // in floats, by rope
     std::map<Shape, std::unique_ptr<Recording>> recordings_;
     std::uint64_t kv_serial_ = 0;  // of the cache that they were recorded for

@@ -65,7 +65,7 @@ bool ProductPaths::is_right(DType dtype, ProductPath path) {
     const graph::Weight table{.data = x.data(), .dtype = DType::F32, .cols = cols, .rows = kTokens, .name = "self-test"};
     const graph::Weight weight{.data = bytes.data(), .dtype = dtype, .cols = cols, .rows = kRows, .name = "self-test"};
     g.set_logits(g.take_outputs(g.linear(g.embed(table), weight)));
-    VulkanKv kv(device_, g, KvType::f32, 1);
+    VulkanKv kv(device_, g, kv_groups(g, KvType::f32), KvType::f32, 1);
     VulkanProgram program(g, {kTokens, kTokens, kTokens}, device_, weights_, *this, path);
     // One token and several take other shaders.
     for (const std::uint32_t n : {1u, kTokens}) {
