@@ -81,7 +81,7 @@ struct Embedder::Impl {
     }
 
     std::size_t width() const { return graph.info(graph.logits()).cols; }
-    backend::Backend& backend() const { return *model.runtime().impl()->backend; }
+    backend::Backend& backend() const { return model.runtime().impl()->backend(); }
     bool all_rows() const { return pooling == Pooling::mean; }
 
     void reserve(std::uint32_t tokens) {
@@ -110,7 +110,7 @@ struct Embedder::Impl {
                             budget.left() == room ? "left of the memory budget" : "available",
                             tokens <= options.batch ? " and a smaller batch" : ""));
         share = base::Share(budget, bytes);
-        kv = backend().make_kv(graph, KvType::f32, static_cast<std::uint32_t>(pages));
+        kv = backend().make_kv(graph, groups, KvType::f32, static_cast<std::uint32_t>(pages));
         pool = kv::PagePool(static_cast<std::uint32_t>(pages));
         program = backend().compile(graph, limits);
         capacity = tokens;

@@ -75,7 +75,7 @@ TEST(VulkanKv, PagesAreAsLargeAsPlanned) {
         s.build();
         for (const BackendSetup& setup : loose_setups())
             for (const KvType type : kTypes)
-                EXPECT_EQ(make_backend_of(setup).make_kv(s.g, type, 1)->page_bytes(), backend::kv_groups(s.g, type).page_bytes)
+                EXPECT_EQ(make_backend_of(setup).make_kv(s.g, backend::kv_groups(s.g, type), type, 1)->page_bytes(), backend::kv_groups(s.g, type).page_bytes)
                     << name_of(setup) << " type " << static_cast<int>(type) << " of " << dim;
     }
 }
