@@ -191,7 +191,8 @@ inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::
     // tests of their own.
     bool quantised = false;
     for (const graph::Op& op : g.ops())
-        quantised |= (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_experts) &&
+        quantised |= (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_experts ||
+                      op.kind == graph::OpKind::linear_heads) &&
                      kernels::act_kind(op.weight.dtype) != kernels::ActKind::f32;
     if (!quantised)
         for (const BackendSetup& setup : loose_setups())
