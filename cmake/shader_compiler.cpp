@@ -2,9 +2,9 @@
 //
 //   shader_compiler SHADERS OUT.cpp OUT.d
 //
-// Every shaders/ops/NAME.comp becomes the shader NAME. One whose text has a line "// for each format" becomes a shader
-// NAME/FORMAT for each shaders/formats/FORMAT.glsl, which it includes as "format.glsl". One with a line "// variants: A B"
-// is compiled once for each word, as NAME/A with the macro VARIANT_A defined.
+// Every shaders/ops/NAME.comp becomes the shader NAME. One whose text has a line "// for each format" becomes
+// a shader NAME/FORMAT for each shaders/formats/FORMAT.glsl, which it includes as "format.glsl". One with a
+// line "// variants: A B" is compiled once for each word, as NAME/A with the macro VARIANT_A defined.
 #if __has_include(<glslang/SPIRV/GlslangToSpv.h>)  // Debian
 #include <glslang/SPIRV/GlslangToSpv.h>
 #else
@@ -144,7 +144,8 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
                 continue;
             }
             for (const fs::path& format : files_in(root / "formats", ".glsl")) {
-                jobs.push_back({name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}});
+                jobs.push_back(
+                    {name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}});
             }
         }
     }
@@ -153,7 +154,8 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
         for (std::size_t i; (i = next++) < jobs.size();) compile(jobs[i], root);
     };
     std::vector<std::jthread> threads;
-    for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i) threads.emplace_back(work);
+    for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+        threads.emplace_back(work);
     threads.clear();
     std::set<fs::path> files;
     bool failed = false;
@@ -182,7 +184,8 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
     o << "};\n";
     std::string rows;
     for (const fs::path& format : files_in(root / "formats", ".glsl")) {
-        const std::string name = upper(format.stem().string()), parts = words_after(read(format), "// parts: ", ", ");
+        const std::string name = upper(format.stem().string()),
+                          parts = words_after(read(format), "// parts: ", ", ");
         if (parts.empty()) {
             std::cerr << format.string() << ": no line '// parts: BYTES …'\n";
             return 1;
@@ -191,8 +194,10 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
         o << "constexpr std::uint32_t kParts" << name << "[] = {" << parts << "};\n";
         rows += "    {\"" + name + "\", kParts" + name + "},\n";
     }
-    o << "constexpr FormatParts kFormatParts[] = {\n" << rows
-      << "};\n}  // namespace\n\nstd::span<const FormatParts> all_format_parts() noexcept { return kFormatParts; }\n"
+    o << "constexpr FormatParts kFormatParts[] = {\n"
+      << rows
+      << "};\n}  // namespace\n\nstd::span<const FormatParts> all_format_parts() noexcept { return "
+         "kFormatParts; }\n"
          "std::span<const Shader> all_shaders() noexcept { return kShaders; }\n\n"
          "}  // namespace tern::backend::vulkan\n";
     std::ofstream d(depfile);

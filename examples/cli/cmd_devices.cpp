@@ -23,23 +23,30 @@ int devices(const DevicesOptions& options) {
     if (options.json) {
         nlohmann::ordered_json all = nlohmann::ordered_json::array();
         for (const DeviceInfo& d : list)
-            all.push_back({{"backend", d.backend}, {"name", d.name}, {"kind", d.kind}, {"driver", d.driver},
-                           {"memory_bytes", d.memory}, {"enabled", d.enabled}, {"disabled", d.disabled},
-                           {"unusable", d.unusable}, {"chosen", d.chosen}});
+            all.push_back({{"backend", d.backend},
+                           {"name", d.name},
+                           {"kind", d.kind},
+                           {"driver", d.driver},
+                           {"memory_bytes", d.memory},
+                           {"enabled", d.enabled},
+                           {"disabled", d.disabled},
+                           {"unusable", d.unusable},
+                           {"chosen", d.chosen}});
         print_out(all.dump(2) + "\n");
         return 0;
     }
     std::size_t number = 0;
     for (const DeviceInfo& d : list) {
-        const std::string label = d.backend == "cpu" || d.name.empty() ? d.backend : fmt::format("{} {}", d.backend, number++);
+        const std::string label =
+            d.backend == "cpu" || d.name.empty() ? d.backend : fmt::format("{} {}", d.backend, number++);
         if (d.name.empty()) {
             print_out(fmt::format("{:<10}none: {}\n", label, d.unusable));
             continue;
         }
-        print_out(fmt::format("{:<10}{} ({}{}){}\n", label, d.name,
-                              d.kind == "cpu" ? std::string() : d.kind + ", ",
-                              fmt::format("{:.1f} GiB", static_cast<double>(d.memory) / static_cast<double>(GiB)),
-                              d.chosen && d.backend != "cpu" ? ", taken by --backend vulkan" : ""));
+        print_out(
+            fmt::format("{:<10}{} ({}{}){}\n", label, d.name, d.kind == "cpu" ? std::string() : d.kind + ", ",
+                        fmt::format("{:.1f} GiB", static_cast<double>(d.memory) / static_cast<double>(GiB)),
+                        d.chosen && d.backend != "cpu" ? ", taken by --backend vulkan" : ""));
         if (!d.driver.empty()) print_out(fmt::format("{:<10}driver: {}\n", "", d.driver));
         if (!d.unusable.empty()) print_out(fmt::format("{:<10}not usable: {}\n", "", d.unusable));
         if (!d.enabled.empty()) print_out(fmt::format("{:<10}on:  {}\n", "", joined(d.enabled)));
@@ -52,8 +59,8 @@ int devices(const DevicesOptions& options) {
 
 void add_devices(CLI::App& program, Action& action) {
     const auto options = std::make_shared<DevicesOptions>();
-    CLI::App* command =
-        add_command(program, action, "devices", "what can compute here, and what of it is used", options, devices);
+    CLI::App* command = add_command(program, action, "devices",
+                                    "what can compute here, and what of it is used", options, devices);
     command->add_flag("--json", options->json, "one JSON document");
     command->footer("Example:\n  tern devices");
 }

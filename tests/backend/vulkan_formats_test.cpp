@@ -16,7 +16,8 @@ TEST(VulkanFormats, EveryFormatHasAShader) {
     for (const DTypeInfo& format : all_dtypes()) {
         const std::string name(format.name);
         for (const char* op : {"matmul/BUFFERS/", "matmul/TEXELS/", "embed/"})
-            EXPECT_TRUE(find_shader(op + name)) << op << name << ": there is no shaders/formats/" << name << ".glsl (lower case)";
+            EXPECT_TRUE(find_shader(op + name))
+                << op << name << ": there is no shaders/formats/" << name << ".glsl (lower case)";
         for (const FormatParts& f : all_format_parts())
             if (f.name == name) {
                 EXPECT_EQ(std::accumulate(f.parts.begin(), f.parts.end(), 0u), format.block_bytes)

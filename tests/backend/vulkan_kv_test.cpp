@@ -27,7 +27,9 @@ TEST(VulkanKv, ValuesAreStoredAsTheReferenceDoes) {
     for (const std::uint32_t dim : {64u, 33u})
         for (const KvType type : kTypes) {
             Stored s(dim, n);
-            const auto row = [&](std::uint32_t t) { return s.v.data.data() + std::size_t{t} * s.heads * dim; };
+            const auto row = [&](std::uint32_t t) {
+                return s.v.data.data() + std::size_t{t} * s.heads * dim;
+            };
             const bool blocks = type == KvType::q8_0 || type == KvType::q4_0;
             std::fill(row(3), row(4), 0.0f);
             if (blocks) {
@@ -45,23 +47,27 @@ TEST(VulkanKv, ValuesAreStoredAsTheReferenceDoes) {
                 ASSERT_EQ(got.size(), expected.size());
                 std::size_t others = 0;
                 for (std::size_t i = 0; i < got.size(); ++i) {
-                    const std::string where = name_of(setup) + ", type " + std::to_string(static_cast<int>(type)) +
-                                              ", token " + std::to_string(i / (s.heads * dim)) + ", dimension " +
+                    const std::string where = name_of(setup) + ", type " +
+                                              std::to_string(static_cast<int>(type)) + ", token " +
+                                              std::to_string(i / (s.heads * dim)) + ", dimension " +
                                               std::to_string(i % dim) + " of " + std::to_string(dim);
                     if (std::isnan(expected[i])) {
                         ASSERT_TRUE(std::isnan(got[i])) << where;
                         continue;
                     }
                     if (got[i] == expected[i]) continue;
-                    if (i / (s.heads * dim) == n - 2) continue;  // may meet its neighbour's NaN, with weight 0
-                    // A device's division is off by 2.5 units at most, which can move a quotient across a tie: to the
-                    // next code.
+                    if (i / (s.heads * dim) == n - 2)
+                        continue;  // may meet its neighbour's NaN, with weight 0
+                    // A device's division is off by 2.5 units at most, which can move a quotient across a
+                    // tie: to the next code.
                     ++others;
                     float largest = 0;
                     const std::size_t first = i - i % dim, from = i % dim / 32 * 32;
                     for (std::size_t d = from; d < std::min<std::size_t>(from + 32, dim); ++d)
                         largest = std::max(largest, std::abs(expected[first + d]));
-                    const float step = type == KvType::q8_0 ? largest / 127 : type == KvType::q4_0 ? largest / 7 : 0;
+                    const float step = type == KvType::q8_0   ? largest / 127
+                                       : type == KvType::q4_0 ? largest / 7
+                                                              : 0;
                     ASSERT_LE(std::abs(got[i] - expected[i]), step * 1.001f) << where;
                 }
                 EXPECT_LE(others * 1000, got.size()) << name_of(setup) << " " << static_cast<int>(type);
@@ -75,7 +81,9 @@ TEST(VulkanKv, PagesAreAsLargeAsPlanned) {
         s.build();
         for (const BackendSetup& setup : loose_setups())
             for (const KvType type : kTypes)
-                EXPECT_EQ(make_backend_of(setup).make_kv(s.g, backend::kv_groups(s.g, type), type, 1)->page_bytes(), backend::kv_groups(s.g, type).page_bytes)
+                EXPECT_EQ(
+                    make_backend_of(setup).make_kv(s.g, backend::kv_groups(s.g, type), type, 1)->page_bytes(),
+                    backend::kv_groups(s.g, type).page_bytes)
                     << name_of(setup) << " type " << static_cast<int>(type) << " of " << dim;
     }
 }

@@ -26,7 +26,9 @@ protected:
         if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
     }
     std::shared_ptr<Device> open(const std::string& cache = {}) {
-        return Device::open({.name = vulkan_device(), .cache_folder = cache, .log = [this](bool warning, const std::string& text) {
+        return Device::open({.name = vulkan_device(),
+                             .cache_folder = cache,
+                             .log = [this](bool warning, const std::string& text) {
                                  (warning ? warnings_ : notes_).push_back(text);
                              }});
     }
@@ -56,8 +58,12 @@ DeviceInfo device(const char* name, bool software, std::uint64_t memory, const c
 TEST(VulkanChoice, TheLargestGraphicsProcessorAndSoftwareOnlyAlone) {
     using backend::vulkan::choose_device;
     EXPECT_EQ(choose_device({}), 0u);
-    EXPECT_EQ(choose_device({device("llvmpipe", true, 64), device("small", false, 8), device("large", false, 24)}), 2u);
-    EXPECT_EQ(choose_device({device("llvmpipe", true, 64), device("old", false, 24, "too old"), device("small", false, 8)}), 2u);
+    EXPECT_EQ(
+        choose_device({device("llvmpipe", true, 64), device("small", false, 8), device("large", false, 24)}),
+        2u);
+    EXPECT_EQ(choose_device({device("llvmpipe", true, 64), device("old", false, 24, "too old"),
+                             device("small", false, 8)}),
+              2u);
     EXPECT_EQ(choose_device({device("llvmpipe", true, 64)}), 0u);
     EXPECT_EQ(choose_device({device("a", false, 8), device("b", false, 8)}), 0u);
     EXPECT_EQ(choose_device({device("old", false, 24, "too old")}), 1u);
@@ -70,8 +76,9 @@ TEST_F(VulkanDevice, UnknownNamesAreRefusedWithThoseThatThereAre) {
         EXPECT_NE(std::string(e.what()).find(name), std::string::npos) << e.what();
         EXPECT_NE(std::string(e.what()).find("0: "), std::string::npos) << e.what();
     }
-    EXPECT_EQ(error_of([] { backend::make_backend("vulkan", {.isa = "avx2", .device = vulkan_device()}); }).code(),
-              ErrorCode::invalid_argument);
+    EXPECT_EQ(
+        error_of([] { backend::make_backend("vulkan", {.isa = "avx2", .device = vulkan_device()}); }).code(),
+        ErrorCode::invalid_argument);
 }
 
 TEST_F(VulkanDevice, MemoryIsGivenBackAndUsedAgain) {
@@ -90,7 +97,8 @@ TEST_F(VulkanDevice, MemoryIsGivenBackAndUsedAgain) {
     for (const auto& b : buffers) ranges.push_back(b.range());
     for (std::size_t i = 0; i < ranges.size(); ++i)
         for (std::size_t j = 0; j < i; ++j)
-            EXPECT_FALSE(ranges[i].buffer == ranges[j].buffer && ranges[i].offset < ranges[j].offset + ranges[j].size &&
+            EXPECT_FALSE(ranges[i].buffer == ranges[j].buffer &&
+                         ranges[i].offset < ranges[j].offset + ranges[j].size &&
                          ranges[j].offset < ranges[i].offset + ranges[i].size);
     // Contents survive their neighbours.
     std::vector<std::byte> bytes(5000), back(5000);
@@ -145,7 +153,8 @@ TEST_F(VulkanDevice, TooLittleMemoryIsAnErrorWithTheNumbersAndLeavesNothing) {
         }
         EXPECT_EQ(d->allocated(), before);
     }
-    const Error e = error_of([&] { (void)d->allocate(std::uint64_t{1} << 50, backend::vulkan::Memory::device, "a test"); });
+    const Error e = error_of(
+        [&] { (void)d->allocate(std::uint64_t{1} << 50, backend::vulkan::Memory::device, "a test"); });
     EXPECT_EQ(e.code(), ErrorCode::out_of_memory);
 }
 
@@ -225,7 +234,8 @@ TEST_F(VulkanDevice, CompiledShadersAreKeptAndBrokenFilesPassedOver) {
     EXPECT_TRUE(warnings_.empty());
     // A folder that cannot be made is a warning.
     std::ofstream(folder.parent_path() / "file") << "x";
-    EXPECT_EQ(small.run(*backend::vulkan::make_vulkan_on(open((folder.parent_path() / "file").string()))), expected);
+    EXPECT_EQ(small.run(*backend::vulkan::make_vulkan_on(open((folder.parent_path() / "file").string()))),
+              expected);
     EXPECT_FALSE(warnings_.empty());
     fs::remove_all(folder.parent_path());
 }
@@ -249,7 +259,8 @@ TEST_F(VulkanDevice, LargeWeightsAreCutIntoPieces) {
     std::vector<float> w(rows * cols);
     for (std::uint64_t r = 0; r < rows; ++r) w[r * cols + r % cols] = static_cast<float>(r % 1000 + 1);
     graph::Graph g;
-    const graph::Weight weight{.data = w.data(), .dtype = DType::F32, .cols = cols, .rows = rows, .name = "w"};
+    const graph::Weight weight{
+        .data = w.data(), .dtype = DType::F32, .cols = cols, .rows = rows, .name = "w"};
     g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), weight)));
     const auto backend = backend::vulkan::make_vulkan_on(d);
     const auto kv = backend->make_kv(g, backend::kv_groups(g, KvType::f32), KvType::f32, 1);

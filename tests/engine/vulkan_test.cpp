@@ -70,7 +70,8 @@ TEST(VulkanEngine, GivesTheCpusTextOfStories260k) {
 TEST(VulkanEngine, ALostDeviceEndsItsRequestsAndNothingElse) {
     if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
     TERN_REFERENCE(path, "models/stories260k.gguf");
-    const auto device = backend::vulkan::Device::open({.name = vulkan_device(), .cache_folder = {}, .log = {}});
+    const auto device =
+        backend::vulkan::Device::open({.name = vulkan_device(), .cache_folder = {}, .log = {}});
     const Runtime lost({.backend = "ref"}), well({.threads = 1});
     lost.impl()->backends[0] = backend::vulkan::make_vulkan_on(device);
     Engine one(Model::load(lost, path), {.context = 256}), other(Model::load(well, path), {.context = 256});

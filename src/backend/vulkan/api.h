@@ -9,22 +9,31 @@
 
 namespace tern::backend::vulkan {
 
-#define TERN_VK_INSTANCE(F)                                                                                            \
-    F(DestroyInstance) F(EnumeratePhysicalDevices) F(GetPhysicalDeviceProperties2) F(GetPhysicalDeviceFeatures2)       \
-    F(GetPhysicalDeviceMemoryProperties2) F(GetPhysicalDeviceQueueFamilyProperties)                                    \
-    F(EnumerateDeviceExtensionProperties) F(CreateDevice) F(GetDeviceProcAddr)
+#define TERN_VK_INSTANCE(F)                                                                   \
+    F(DestroyInstance)                                                                        \
+    F(EnumeratePhysicalDevices) F(GetPhysicalDeviceProperties2) F(GetPhysicalDeviceFeatures2) \
+        F(GetPhysicalDeviceMemoryProperties2) F(GetPhysicalDeviceQueueFamilyProperties)       \
+            F(EnumerateDeviceExtensionProperties) F(CreateDevice) F(GetDeviceProcAddr)
 
-#define TERN_VK_DEVICE(F)                                                                                              \
-    F(DestroyDevice) F(GetDeviceQueue) F(AllocateMemory) F(FreeMemory) F(MapMemory) F(UnmapMemory) F(CreateBuffer)     \
-    F(DestroyBuffer) F(GetBufferMemoryRequirements) F(BindBufferMemory) F(CreateShaderModule) F(DestroyShaderModule)   \
-    F(CreatePipelineCache) F(DestroyPipelineCache) F(GetPipelineCacheData) F(CreateComputePipelines)                   \
-    F(DestroyPipeline) F(CreatePipelineLayout) F(DestroyPipelineLayout) F(CreateDescriptorSetLayout)                   \
-    F(DestroyDescriptorSetLayout) F(CreateDescriptorPool) F(DestroyDescriptorPool) F(AllocateDescriptorSets)           \
-    F(UpdateDescriptorSets) F(CreateCommandPool) F(DestroyCommandPool) F(AllocateCommandBuffers)                       \
-    F(BeginCommandBuffer) F(EndCommandBuffer) F(ResetCommandBuffer) F(CmdBindPipeline) F(CmdBindDescriptorSets)        \
-    F(CmdPushConstants) F(CmdDispatch) F(CmdDispatchIndirect) F(CmdPipelineBarrier) F(CmdCopyBuffer) F(CreateFence)    \
-    F(DestroyFence) F(ResetFences) F(WaitForFences) F(QueueSubmit) F(DeviceWaitIdle) F(FreeCommandBuffers)             \
-    F(CreateQueryPool) F(DestroyQueryPool) F(CmdResetQueryPool) F(CmdWriteTimestamp) F(GetQueryPoolResults) F(CreateBufferView) F(DestroyBufferView)
+#define TERN_VK_DEVICE(F)                                                                                  \
+    F(DestroyDevice)                                                                                       \
+    F(GetDeviceQueue) F(AllocateMemory) F(FreeMemory) F(MapMemory) F(UnmapMemory) F(CreateBuffer)          \
+        F(DestroyBuffer) F(GetBufferMemoryRequirements) F(BindBufferMemory) F(CreateShaderModule)          \
+            F(DestroyShaderModule) F(CreatePipelineCache) F(DestroyPipelineCache) F(GetPipelineCacheData)  \
+                F(CreateComputePipelines) F(DestroyPipeline) F(CreatePipelineLayout)                       \
+                    F(DestroyPipelineLayout) F(CreateDescriptorSetLayout) F(DestroyDescriptorSetLayout)    \
+                        F(CreateDescriptorPool) F(DestroyDescriptorPool) F(AllocateDescriptorSets)         \
+                            F(UpdateDescriptorSets) F(CreateCommandPool) F(DestroyCommandPool)             \
+                                F(AllocateCommandBuffers) F(BeginCommandBuffer) F(EndCommandBuffer)        \
+                                    F(ResetCommandBuffer) F(CmdBindPipeline) F(CmdBindDescriptorSets)      \
+                                        F(CmdPushConstants) F(CmdDispatch) F(CmdDispatchIndirect)          \
+                                            F(CmdPipelineBarrier) F(CmdCopyBuffer) F(CreateFence)          \
+                                                F(DestroyFence) F(ResetFences) F(WaitForFences)            \
+                                                    F(QueueSubmit) F(DeviceWaitIdle) F(FreeCommandBuffers) \
+                                                        F(CreateQueryPool) F(DestroyQueryPool)             \
+                                                            F(CmdResetQueryPool) F(CmdWriteTimestamp)      \
+                                                                F(GetQueryPoolResults) F(CreateBufferView) \
+                                                                    F(DestroyBufferView)
 
 // An open loader with an instance. Shared by the devices made from it.
 class Api {

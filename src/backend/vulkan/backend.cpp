@@ -43,8 +43,13 @@ public:
     Place place() const override {
         const std::lock_guard lock(device_->mutex());
         const DeviceInfo& d = device_->info();
-        return {.name = d.name, .number = d.number, .device = true, .shares_memory = d.software || d.kind == "integrated",
-                .memory = d.memory, .taken = device_->allocated(), .reserve = std::max(d.memory / 20, kLeastReserve)};
+        return {.name = d.name,
+                .number = d.number,
+                .device = true,
+                .shares_memory = d.software || d.kind == "integrated",
+                .memory = d.memory,
+                .taken = device_->allocated(),
+                .reserve = std::max(d.memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
         return VulkanProgram::scratch_bytes(graph, limits);
@@ -66,9 +71,15 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
     const std::size_t chosen = choose_device(found);
     for (std::size_t i = 0; i < found.size(); ++i) {
         const DeviceInfo& d = found[i];
-        tern::DeviceInfo info{.backend = "vulkan", .name = d.name, .kind = d.software ? "software" : d.kind,
-                              .driver = d.driver, .memory = d.memory, .enabled = {}, .disabled = {},
-                              .unusable = d.unusable, .chosen = i == chosen};
+        tern::DeviceInfo info{.backend = "vulkan",
+                              .name = d.name,
+                              .kind = d.software ? "software" : d.kind,
+                              .driver = d.driver,
+                              .memory = d.memory,
+                              .enabled = {},
+                              .disabled = {},
+                              .unusable = d.unusable,
+                              .chosen = i == chosen};
         info.enabled.push_back(fmt::format("subgroups of {}", d.subgroup));
         info.enabled.push_back(d.software ? "products through texels" : "products through storage buffers");
         if (d.subgroup_size_control)
@@ -77,9 +88,10 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
             info.disabled.push_back("subgroup size control: not supported by the driver");
         info.disabled.push_back(d.fp16 ? "fp16 arithmetic: products are computed in f32"
                                        : "fp16 arithmetic: not supported by the driver");
-        info.disabled.push_back(d.integer_dot             ? "integer dot products: products are computed in f32"
-                                : d.integer_dot_supported ? "integer dot products: not accelerated by the device"
-                                                          : "integer dot products: not supported by the driver");
+        info.disabled.push_back(d.integer_dot ? "integer dot products: products are computed in f32"
+                                : d.integer_dot_supported
+                                    ? "integer dot products: not accelerated by the device"
+                                    : "integer dot products: not supported by the driver");
         list.push_back(std::move(info));
     }
     return list;

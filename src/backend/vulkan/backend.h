@@ -1,5 +1,5 @@
-// Graphics processors through Vulkan. Results are within a tolerance of the CPU's: activations stay f32 where the CPU
-// quantises them, and sums run in another order (docs/numerics.md).
+// Graphics processors through Vulkan. Results are within a tolerance of the CPU's: activations stay f32 where
+// the CPU quantises them, and sums run in another order (docs/numerics.md).
 #pragma once
 
 #include <tern/error.h>
@@ -18,11 +18,13 @@ std::unique_ptr<Backend> make_vulkan(const BackendOptions& options);
 std::vector<tern::DeviceInfo> vulkan_devices();
 #else
 inline std::vector<tern::DeviceInfo> vulkan_devices() {
-    return {{.backend = "vulkan", .unusable = "this build has no backend vulkan (libvulkan-dev, glslang-dev)"}};
+    return {
+        {.backend = "vulkan", .unusable = "this build has no backend vulkan (libvulkan-dev, glslang-dev)"}};
 }
 inline std::unique_ptr<Backend> make_vulkan(const BackendOptions&) {
     throw Error(ErrorCode::unsupported,
-                "this build has no backend 'vulkan': it was configured without libvulkan-dev and glslang-dev, or with "
+                "this build has no backend 'vulkan': it was configured without libvulkan-dev and "
+                "glslang-dev, or with "
                 "TERN_VULKAN off");
 }
 #endif

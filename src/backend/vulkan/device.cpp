@@ -24,7 +24,9 @@ constexpr std::uint64_t kAlignment = 256;
 // A step that takes longer has hung.
 constexpr std::uint64_t kTimeoutNs = 600'000'000'000ull;
 
-constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n + to - 1) / to * to; }
+constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) {
+    return (n + to - 1) / to * to;
+}
 
 std::string upper(std::string text) {
     for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -33,11 +35,16 @@ std::string upper(std::string text) {
 
 const char* kind_of(VkPhysicalDeviceType type) {
     switch (type) {
-        case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete";
-        case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated";
-        case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual";
-        case VK_PHYSICAL_DEVICE_TYPE_CPU: return "cpu";
-        default: return "other";
+        case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+            return "discrete";
+        case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+            return "integrated";
+        case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+            return "virtual";
+        case VK_PHYSICAL_DEVICE_TYPE_CPU:
+            return "cpu";
+        default:
+            return "other";
     }
 }
 
@@ -109,20 +116,24 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
     info.max_texels = p.limits.maxTexelBufferElements;
     info.subgroup = subgroup.subgroupSize;
     info.shared_bytes = p.limits.maxComputeSharedMemorySize;
-    info.max_invocations = std::min(p.limits.maxComputeWorkGroupInvocations, p.limits.maxComputeWorkGroupSize[0]);
+    info.max_invocations =
+        std::min(p.limits.maxComputeWorkGroupInvocations, p.limits.maxComputeWorkGroupSize[0]);
     info.binding_alignment = static_cast<std::uint32_t>(p.limits.minStorageBufferOffsetAlignment);
     info.fp16 = v12 && f12.shaderFloat16;
     info.integer_dot_supported = v13 && f13.shaderIntegerDotProduct;
-    info.integer_dot = v13 && f13.shaderIntegerDotProduct && p13.integerDotProduct4x8BitPackedSignedAccelerated;
+    info.integer_dot =
+        v13 && f13.shaderIntegerDotProduct && p13.integerDotProduct4x8BitPackedSignedAccelerated;
     if (v13 && f13.subgroupSizeControl && (p13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT)) {
         info.subgroup_size_control = true;
         // 32 where the device has the choice: what the shaders' groups of rows are.
         if (p13.minSubgroupSize <= 32 && p13.maxSubgroupSize >= 32) info.subgroup = 32;
     }
-    info.timestamp_ns = p.limits.timestampComputeAndGraphics ? static_cast<double>(p.limits.timestampPeriod) : 0;
+    info.timestamp_ns =
+        p.limits.timestampComputeAndGraphics ? static_cast<double>(p.limits.timestampPeriod) : 0;
 
-    constexpr VkSubgroupFeatureFlags kNeeded = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
-                                               VK_SUBGROUP_FEATURE_BALLOT_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+    constexpr VkSubgroupFeatureFlags kNeeded =
+        VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_BALLOT_BIT |
+        VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     if (info.api_version < VK_API_VERSION_1_2)
         info.unusable = "its driver supports less than Vulkan 1.2";
     else if (compute_family(api, device) == ~0u)
@@ -133,7 +144,8 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
     else if (info.subgroup < 8 || info.subgroup > 64)
         info.unusable = fmt::format("its subgroups have {} lanes; 8 to 64 are supported", info.subgroup);
     else if (info.max_invocations < 256)
-        info.unusable = fmt::format("its workgroups have {} invocations at most; 256 are needed", info.max_invocations);
+        info.unusable =
+            fmt::format("its workgroups have {} invocations at most; 256 are needed", info.max_invocations);
     return info;
 }
 
@@ -154,7 +166,8 @@ std::size_t choose_device(const std::vector<DeviceInfo>& devices) noexcept {
         return a.software != b.software ? b.software : a.memory > b.memory;
     };
     for (std::size_t i = 0; i < devices.size(); ++i)
-        if (devices[i].unusable.empty() && (best == devices.size() || better(devices[i], devices[best]))) best = i;
+        if (devices[i].unusable.empty() && (best == devices.size() || better(devices[i], devices[best])))
+            best = i;
     return best;
 }
 
@@ -164,7 +177,8 @@ const Shader* find_shader(std::string_view name) noexcept {
     return nullptr;
 }
 
-// ---- memory ------------------------------------------------------------------------------------------------------
+// ---- memory
+// ------------------------------------------------------------------------------------------------------
 
 // One VkDeviceMemory under one VkBuffer, cut into ranges.
 struct Device::Block {
@@ -197,7 +211,9 @@ void Buffer::reset() noexcept {
     host_ = nullptr;
 }
 
-Range Buffer::range(std::uint64_t offset, std::uint64_t size) const noexcept { return {buffer_, offset_ + offset, size}; }
+Range Buffer::range(std::uint64_t offset, std::uint64_t size) const noexcept {
+    return {buffer_, offset_ + offset, size};
+}
 
 void Device::give_back(Buffer& b) noexcept {
     const std::lock_guard lock(mutex_);
@@ -218,7 +234,8 @@ void Device::give_back(Buffer& b) noexcept {
             block.free.erase(next);
             next = before;
         }
-    if (auto after = std::next(next); after != block.free.end() && next->first + next->second == after->first) {
+    if (auto after = std::next(next);
+        after != block.free.end() && next->first + next->second == after->first) {
         next->second += after->second;
         block.free.erase(after);
     }
@@ -236,11 +253,13 @@ Buffer Device::allocate(std::uint64_t bytes, Memory memory, const std::string& w
     if (bytes == 0) bytes = 4;
     const std::uint64_t reserved = round_up(bytes, kAlignment);
     const auto refuse = [&](const std::string& reason) -> Error {
-        return Error(ErrorCode::out_of_memory,
-                     fmt::format("{}: {:.1f} MiB for {} {}; {:.1f} MiB of {:.1f} MiB are taken by this process: a smaller "
-                                 "context, fewer sequences, fewer layers on the device or a smaller format would need less",
-                                 info_.name, static_cast<double>(bytes) / MiB, what, reason,
-                                 static_cast<double>(allocated_) / MiB, static_cast<double>(info_.memory) / MiB));
+        return Error(
+            ErrorCode::out_of_memory,
+            fmt::format(
+                "{}: {:.1f} MiB for {} {}; {:.1f} MiB of {:.1f} MiB are taken by this process: a smaller "
+                "context, fewer sequences, fewer layers on the device or a smaller format would need less",
+                info_.name, static_cast<double>(bytes) / MiB, what, reason,
+                static_cast<double>(allocated_) / MiB, static_cast<double>(info_.memory) / MiB));
     };
     if (reserved > info_.max_allocation)
         throw refuse(fmt::format("are more than one allocation of this device holds ({:.1f} MiB)",
@@ -279,11 +298,14 @@ Buffer Device::allocate(std::uint64_t bytes, Memory memory, const std::string& w
     create.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
     create.size = block->size;
     create.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                   VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
-    if (api_.CreateBuffer(device_, &create, nullptr, &block->buffer) != VK_SUCCESS) throw refuse("do not fit");
+                   VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+                   VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+    if (api_.CreateBuffer(device_, &create, nullptr, &block->buffer) != VK_SUCCESS)
+        throw refuse("do not fit");
     VkMemoryRequirements need{};
     api_.GetBufferMemoryRequirements(device_, block->buffer, &need);
-    constexpr VkMemoryPropertyFlags kHost = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    constexpr VkMemoryPropertyFlags kHost =
+        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     std::uint32_t type = ~0u;
     if (memory == Memory::host) {  // what the host reads should be cached
         type = memory_type(need.memoryTypeBits, kHost | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
@@ -313,17 +335,19 @@ Buffer Device::allocate(std::uint64_t bytes, Memory memory, const std::string& w
     return out;
 }
 
-// ---- the device --------------------------------------------------------------------------------------------------
+// ---- the device
+// --------------------------------------------------------------------------------------------------
 
 void Device::check(VkResult result, const char* what) const {
     if (result == VK_SUCCESS) return;
     const bool memory = result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    throw Error(memory ? ErrorCode::out_of_memory : ErrorCode::device,
-                fmt::format("{}: {} failed with {}{}", info_.name, what, to_string(result),
-                            result == VK_ERROR_DEVICE_LOST
-                                ? "; the driver gave the device up (a hang or a reset): load the model anew, or use "
-                                  "backend 'cpu'"
-                                : ""));
+    throw Error(
+        memory ? ErrorCode::out_of_memory : ErrorCode::device,
+        fmt::format("{}: {} failed with {}{}", info_.name, what, to_string(result),
+                    result == VK_ERROR_DEVICE_LOST
+                        ? "; the driver gave the device up (a hang or a reset): load the model anew, or use "
+                          "backend 'cpu'"
+                        : ""));
 }
 
 std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
@@ -345,14 +369,19 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     if (options.name.empty()) {
         best = choose_device(infos);
         if (best == all.size())
-            throw Error(ErrorCode::not_found, fmt::format("backend 'vulkan': no device that can run it; devices: {}", known));
+            throw Error(ErrorCode::not_found,
+                        fmt::format("backend 'vulkan': no device that can run it; devices: {}", known));
         if (infos[best].software)
-            d->log(true, fmt::format("backend vulkan runs on '{}', a software device, as there is no graphics processor: "
-                                     "backend cpu is faster", infos[best].name));
+            d->log(true,
+                   fmt::format(
+                       "backend vulkan runs on '{}', a software device, as there is no graphics processor: "
+                       "backend cpu is faster",
+                       infos[best].name));
     } else {
         std::size_t number = all.size();
         const char* end = options.name.data() + options.name.size();
-        if (const auto [p, e] = std::from_chars(options.name.data(), end, number); e == std::errc() && p == end)
+        if (const auto [p, e] = std::from_chars(options.name.data(), end, number);
+            e == std::errc() && p == end)
             best = std::min(number, all.size());
         else
             for (std::size_t i = all.size(); i-- > 0;)
@@ -365,7 +394,8 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     d->info_.number = static_cast<std::uint32_t>(best);
     d->physical_ = all[best];
     if (!d->info_.unusable.empty())
-        throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan': {}: {}", d->info_.name, d->info_.unusable));
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("backend 'vulkan': {}: {}", d->info_.name, d->info_.unusable));
 
     d->queue_family_ = compute_family(api, d->physical_);
     const float priority = 1.0f;
@@ -389,12 +419,14 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     create.pQueueCreateInfos = &queue;
     d->check(api.CreateDevice(d->physical_, &create, nullptr, &d->device_), "opening the device");
     bool whole = true;
-#define TERN_VK_LOAD(fn)                                                                                     \
-    d->api_.fn = reinterpret_cast<PFN_vk##fn>(api.GetDeviceProcAddr(d->device_, "vk" #fn));                  \
+#define TERN_VK_LOAD(fn)                                                                    \
+    d->api_.fn = reinterpret_cast<PFN_vk##fn>(api.GetDeviceProcAddr(d->device_, "vk" #fn)); \
     whole &= d->api_.fn != nullptr;
     TERN_VK_DEVICE(TERN_VK_LOAD)
 #undef TERN_VK_LOAD
-    if (!whole) throw Error(ErrorCode::device, fmt::format("{}: its driver lacks functions of Vulkan 1.1", d->info_.name));
+    if (!whole)
+        throw Error(ErrorCode::device,
+                    fmt::format("{}: its driver lacks functions of Vulkan 1.1", d->info_.name));
     d->api_.GetDeviceQueue(d->device_, d->queue_family_, 0, &d->queue_);
     VkPhysicalDeviceMemoryProperties2 memory{};
     memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2;
@@ -404,7 +436,8 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     pool.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
     pool.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
     pool.queueFamilyIndex = d->queue_family_;
-    d->check(d->api_.CreateCommandPool(d->device_, &pool, nullptr, &d->command_pool_), "making a command pool");
+    d->check(d->api_.CreateCommandPool(d->device_, &pool, nullptr, &d->command_pool_),
+             "making a command pool");
     VkFenceCreateInfo fence{};
     fence.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
     d->check(d->api_.CreateFence(d->device_, &fence, nullptr, &d->fence_), "making a fence");
@@ -417,7 +450,8 @@ Device::~Device() {
         api_.DeviceWaitIdle(device_);
         save_cache();
         staging_.reset();
-        for (const auto& [name, pipeline] : pipelines_) api_.DestroyPipeline(device_, pipeline.pipeline, nullptr);
+        for (const auto& [name, pipeline] : pipelines_)
+            api_.DestroyPipeline(device_, pipeline.pipeline, nullptr);
         for (const auto& [bindings, pair] : layouts_) {
             api_.DestroyPipelineLayout(device_, pair.second, nullptr);
             api_.DestroyDescriptorSetLayout(device_, pair.first, nullptr);
@@ -429,7 +463,8 @@ Device::~Device() {
     }
 }
 
-// ---- pipelines ---------------------------------------------------------------------------------------------------
+// ---- pipelines
+// ---------------------------------------------------------------------------------------------------
 
 std::string Device::cache_file() const {
     // The driver checks its own header in the data; the name keeps devices and drivers apart.
@@ -478,7 +513,8 @@ void Device::save_cache() noexcept {
         const std::string file = cache_file(), fresh = file + ".new";
         {
             std::ofstream out(fresh, std::ios::binary);
-            out.write(reinterpret_cast<const char*>(head), sizeof head).write(data.data(), static_cast<std::streamsize>(n));
+            out.write(reinterpret_cast<const char*>(head), sizeof head)
+                .write(data.data(), static_cast<std::streamsize>(n));
             if (!out.flush()) throw std::runtime_error("it cannot be written");
         }
         std::filesystem::rename(fresh, file);
@@ -488,25 +524,30 @@ void Device::save_cache() noexcept {
     }
 }
 
-const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_t bindings, std::uint32_t texels,
-                                         std::span<const std::uint32_t> constants) {
+const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_t bindings,
+                                         std::uint32_t texels, std::span<const std::uint32_t> constants) {
     const std::lock_guard lock(mutex_);
     std::string key = fmt::format("{}/{}/{}", shader, bindings, texels);
     for (const std::uint32_t c : constants) key += fmt::format(",{}", c);
     if (const auto found = pipelines_.find(key); found != pipelines_.end()) return found->second;
     const Shader* source = find_shader(shader);
-    if (!source) throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan' has no shader '{}'", shader));
+    if (!source)
+        throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan' has no shader '{}'", shader));
 
     auto& [set_layout, layout] = layouts_[{bindings, texels}];
     if (!set_layout) {
         VkDescriptorSetLayoutBinding each[kMaxBindings]{};
         for (std::uint32_t i = 0; i < bindings; ++i)
-            each[i] = {i, (texels >> i & 1) ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+            each[i] = {i,
+                       (texels >> i & 1) ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                                         : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                       1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
         VkDescriptorSetLayoutCreateInfo info{};
         info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
         info.bindingCount = bindings;
         info.pBindings = each;
-        check(api_.CreateDescriptorSetLayout(device_, &info, nullptr, &set_layout), "making a descriptor layout");
+        check(api_.CreateDescriptorSetLayout(device_, &info, nullptr, &set_layout),
+              "making a descriptor layout");
     }
     if (!layout) {
         const VkPushConstantRange push{VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes};
@@ -523,8 +564,8 @@ const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_
     module_info.codeSize = source->code.size_bytes();
     module_info.pCode = source->code.data();
     VkShaderModule module = VK_NULL_HANDLE;
-    VkResult result = refuse_shaders_ ? VK_ERROR_UNKNOWN
-                                      : api_.CreateShaderModule(device_, &module_info, nullptr, &module);
+    VkResult result =
+        refuse_shaders_ ? VK_ERROR_UNKNOWN : api_.CreateShaderModule(device_, &module_info, nullptr, &module);
     Pipeline p{VK_NULL_HANDLE, layout, set_layout, bindings};
     if (result == VK_SUCCESS) {
         std::vector<VkSpecializationMapEntry> entries;
@@ -547,13 +588,16 @@ const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_
         api_.DestroyShaderModule(device_, module, nullptr);
     }
     if (result != VK_SUCCESS)
-        throw Error(ErrorCode::device, fmt::format("{}: its driver did not compile the shader '{}' ({}); a newer driver may, "
-                                                   "or use backend 'cpu'", info_.name, key, to_string(result)));
+        throw Error(ErrorCode::device,
+                    fmt::format("{}: its driver did not compile the shader '{}' ({}); a newer driver may, "
+                                "or use backend 'cpu'",
+                                info_.name, key, to_string(result)));
     cache_changed_ = true;
     return pipelines_.emplace(std::move(key), p).first->second;
 }
 
-// ---- commands ----------------------------------------------------------------------------------------------------
+// ---- commands
+// ----------------------------------------------------------------------------------------------------
 
 void Device::submit_and_wait(VkCommandBuffer commands) {
     const std::lock_guard lock(mutex_);
@@ -589,8 +633,8 @@ void Device::run_once(const std::function<void(VkCommandBuffer)>& record) {
     barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
     barrier.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_READ_BIT;
     api_.CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
-                            VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0,
-                            nullptr);
+                            VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier,
+                            0, nullptr, 0, nullptr);
     check(api_.EndCommandBuffer(commands), "recording");
     submit_and_wait(commands);
 }
@@ -622,7 +666,8 @@ void Device::upload(const Buffer& to, std::uint64_t offset, std::uint64_t bytes,
 
 void Device::download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to) {
     const std::lock_guard lock(mutex_);
-    if (!staging_) staging_ = allocate(std::min<std::uint64_t>(to.size(), kStagingBytes), Memory::host, "a transfer");
+    if (!staging_)
+        staging_ = allocate(std::min<std::uint64_t>(to.size(), kStagingBytes), Memory::host, "a transfer");
     for (std::uint64_t at = 0; at < to.size(); at += staging_.size()) {
         const std::uint64_t n = std::min<std::uint64_t>(staging_.size(), to.size() - at);
         run_once([&](VkCommandBuffer commands) {

@@ -20,7 +20,7 @@ namespace tern::backend::vulkan {
 struct DeviceInfo {
     std::string name;
     std::uint32_t number = 0;  // in the loader's order; of an open device
-    std::string kind;  // "discrete", "integrated", "virtual", "cpu", "other"
+    std::string kind;          // "discrete", "integrated", "virtual", "cpu", "other"
     std::string driver;
     std::uint32_t api_version = 0;
     std::uint64_t memory = 0;          // bytes of the largest device-local heap
@@ -32,12 +32,12 @@ struct DeviceInfo {
     std::uint32_t max_invocations = 0;
     std::uint32_t binding_alignment = 0;
     bool software = false;
-    bool fp16 = false;           // arithmetic in shaders
+    bool fp16 = false;  // arithmetic in shaders
     bool integer_dot_supported = false;
-    bool integer_dot = false;    // accelerated
+    bool integer_dot = false;  // accelerated
     bool subgroup_size_control = false;
-    double timestamp_ns = 0;     // of one tick; 0: no timestamps
-    std::string unusable;        // why Tern cannot run on it; empty: it can
+    double timestamp_ns = 0;  // of one tick; 0: no timestamps
+    std::string unusable;     // why Tern cannot run on it; empty: it can
 };
 
 // All devices of this machine, in the loader's order; none, and `why`, where there is no Vulkan.
@@ -85,16 +85,16 @@ inline constexpr std::uint32_t kMaxBindings = 8;
 inline constexpr std::uint32_t kPushBytes = 128;  // what every device has
 
 struct DeviceOptions {
-    std::string name;           // a part of its name, or its number in the list; empty: the rule
-    std::string cache_folder;   // for compiled pipelines; empty: none
+    std::string name;          // a part of its name, or its number in the list; empty: the rule
+    std::string cache_folder;  // for compiled pipelines; empty: none
     std::function<void(bool warning, const std::string&)> log;
 };
 
 class Device {
 public:
-    // The rule: of the devices that are no software, the one with the largest device-local heap; a software device only
-    // when it is named or there is no other. Error(not_found) where none is left, naming those that there are;
-    // Error(unsupported) for a device that lacks what Tern needs.
+    // The rule: of the devices that are no software, the one with the largest device-local heap; a software
+    // device only when it is named or there is no other. Error(not_found) where none is left, naming those
+    // that there are; Error(unsupported) for a device that lacks what Tern needs.
     static std::shared_ptr<Device> open(const DeviceOptions& options);
     ~Device();
     Device(const Device&) = delete;
@@ -110,8 +110,9 @@ public:
     Buffer allocate(std::uint64_t bytes, Memory memory, const std::string& what);
     std::uint64_t allocated() const noexcept { return allocated_; }
 
-    // A compute pipeline: `bindings` storage buffers, those whose bit is set in `texels` uniform texel buffers, kPushBytes of push constants, 32-bit specialisation constants 0 ….
-    // Lives as long as the device. Error(device) where the driver refuses the shader.
+    // A compute pipeline: `bindings` storage buffers, those whose bit is set in `texels` uniform texel
+    // buffers, kPushBytes of push constants, 32-bit specialisation constants 0 …. Lives as long as the
+    // device. Error(device) where the driver refuses the shader.
     struct Pipeline {
         VkPipeline pipeline = VK_NULL_HANDLE;
         VkPipelineLayout layout = VK_NULL_HANDLE;
@@ -128,8 +129,8 @@ public:
     void submit_and_wait(VkCommandBuffer commands);
     // Copies from host memory, by pieces through one staging buffer.
     void upload(const Buffer& to, std::uint64_t offset, std::span<const std::byte> from);
-    // The same; `fill` writes each piece of the target, [begin, begin + piece.size()), a multiple of `grain` bytes but
-    // for the last one.
+    // The same; `fill` writes each piece of the target, [begin, begin + piece.size()), a multiple of `grain`
+    // bytes but for the last one.
     void upload(const Buffer& to, std::uint64_t offset, std::uint64_t bytes, std::uint64_t grain,
                 const std::function<void(std::uint64_t begin, std::span<std::byte> piece)>& fill);
     void download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to);
@@ -174,7 +175,8 @@ private:
     VkPipelineCache cache_ = VK_NULL_HANDLE;
     bool cache_changed_ = false;
     // By number of bindings and texels.
-    std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<VkDescriptorSetLayout, VkPipelineLayout>> layouts_;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<VkDescriptorSetLayout, VkPipelineLayout>>
+        layouts_;
     std::map<std::string, Pipeline> pipelines_;
     Buffer staging_;
     VkResult injected_ = VK_SUCCESS;

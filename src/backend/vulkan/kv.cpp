@@ -12,15 +12,22 @@ namespace tern::backend::vulkan {
 
 namespace {
 
-constexpr bool has_blocks(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
+constexpr bool has_blocks(KvType type) {
+    return type == KvType::q8_0 || type == KvType::q4_0;
+}
 
 }  // namespace
 
 std::uint32_t kv_words(KvType type, std::uint32_t dim) noexcept {
-    const std::uint32_t in_word = type == KvType::f32 ? 1 : type == KvType::f16 ? 2 : type == KvType::q8_0 ? 4 : 8;
+    const std::uint32_t in_word = type == KvType::f32    ? 1
+                                  : type == KvType::f16  ? 2
+                                  : type == KvType::q8_0 ? 4
+                                                         : 8;
     return (dim + in_word - 1) / in_word;
 }
-std::uint32_t kv_scale_words(KvType type, std::uint32_t dim) noexcept { return has_blocks(type) ? (dim + 63) / 64 : 0; }
+std::uint32_t kv_scale_words(KvType type, std::uint32_t dim) noexcept {
+    return has_blocks(type) ? (dim + 63) / 64 : 0;
+}
 std::uint32_t kv_parts(KvType type, std::uint32_t dim) noexcept {
     return has_blocks(type) ? kv_scale_words(type, dim) : kv_words(type, dim);
 }
@@ -47,8 +54,10 @@ Slots slots_of(const graph::Graph& graph, const KvGroups& groups, KvType type) {
         if (slot >= slots.page_bytes.size()) slots.page_bytes.push_back(0);
         slots.of_layer.push_back(slot);
         std::uint64_t words = 0;
-        for (const std::uint32_t dim : {layer.k_dim, layer.v_dim}) words += kv_words(type, dim) + kv_scale_words(type, dim);
-        slots.page_bytes[slot] = std::max(slots.page_bytes[slot], words * 4 * kernels::kPageTokens * layer.heads);
+        for (const std::uint32_t dim : {layer.k_dim, layer.v_dim})
+            words += kv_words(type, dim) + kv_scale_words(type, dim);
+        slots.page_bytes[slot] =
+            std::max(slots.page_bytes[slot], words * 4 * kernels::kPageTokens * layer.heads);
     }
     return slots;
 }
@@ -61,9 +70,13 @@ std::uint64_t VulkanKv::page_bytes(const graph::Graph& graph, const KvGroups& gr
     return sum;
 }
 
-VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, const KvGroups& groups, KvType type,
-                   std::uint32_t pages)
-    : device_(std::move(device)), graph_(graph), type_(type), pages_(pages), groups_(groups),
+VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, const KvGroups& groups,
+                   KvType type, std::uint32_t pages)
+    : device_(std::move(device)),
+      graph_(graph),
+      type_(type),
+      pages_(pages),
+      groups_(groups),
       serial_(device_->new_serial()) {
     Slots slots = slots_of(graph, groups, type);
     slot_ = std::move(slots.of_layer);
@@ -71,11 +84,13 @@ VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, co
     for (Slot& slot : slots_) {
         const std::uint64_t bytes = slot.page_bytes * pages;
         if (bytes > device_->info().max_binding)
-            throw Error(ErrorCode::out_of_memory,
-                        fmt::format("{}: a layer's KV cache of {:.1f} MiB is more than the {:.1f} MiB that a shader of this "
-                                    "device sees; a smaller context or fewer sequences would need less",
-                                    device_->info().name, static_cast<double>(bytes) / MiB,
-                                    static_cast<double>(device_->info().max_binding) / MiB));
+            throw Error(
+                ErrorCode::out_of_memory,
+                fmt::format(
+                    "{}: a layer's KV cache of {:.1f} MiB is more than the {:.1f} MiB that a shader of this "
+                    "device sees; a smaller context or fewer sequences would need less",
+                    device_->info().name, static_cast<double>(bytes) / MiB,
+                    static_cast<double>(device_->info().max_binding) / MiB));
         slot.buffer = device_->allocate(bytes, Memory::device, "the KV cache");
         page_bytes_ += slot.page_bytes;
     }
@@ -85,7 +100,8 @@ void VulkanKv::copy_page(std::uint32_t from, std::uint32_t to) {
     device_->run_once([&](VkCommandBuffer commands) {
         for (const Slot& slot : slots_) {
             const std::uint64_t base = slot.buffer.range().offset;
-            const VkBufferCopy copy{base + from * slot.page_bytes, base + to * slot.page_bytes, slot.page_bytes};
+            const VkBufferCopy copy{base + from * slot.page_bytes, base + to * slot.page_bytes,
+                                    slot.page_bytes};
             device_->api().CmdCopyBuffer(commands, slot.buffer.handle(), slot.buffer.handle(), 1, &copy);
         }
     });
@@ -112,7 +128,8 @@ bool VulkanKv::can_move() const noexcept {
 }
 
 // On the host: this happens once in half a context.
-void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to, std::uint32_t count) {
+void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to,
+                    std::uint32_t count) {
     constexpr std::uint32_t kPage = kernels::kPageTokens;
     const std::uint32_t first_block = to / kPage, end_block = (from + count + kPage - 1) / kPage,
                         written_blocks = (to + count + kPage - 1) / kPage;
@@ -123,7 +140,8 @@ void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, st
         const graph::Rope& rope = graph_.ropes()[static_cast<std::size_t>(layer.rope)];
         const std::size_t half = rope.inv_freq.size();
         angles.resize(2 * half);
-        // The keys were multiplied by the rope's factor when they were first rotated; it is not applied again.
+        // The keys were multiplied by the rope's factor when they were first rotated; it is not applied
+        // again.
         kernels::rope_table(rope.inv_freq.data(), half, -static_cast<double>(from - to), 1.0f, angles.data(),
                             angles.data() + half);
         const Slot& slot = slots_[slot_[l]];
@@ -135,13 +153,15 @@ void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, st
         const auto bytes_of = [&](std::uint32_t block) {
             return std::as_writable_bytes(std::span(words).subspan((block - first_block) * page, page));
         };
-        for (std::uint32_t b = first_block; b < end_block; ++b) device_->download(slot.buffer, page_at(b), bytes_of(b));
+        for (std::uint32_t b = first_block; b < end_block; ++b)
+            device_->download(slot.buffer, page_at(b), bytes_of(b));
         const std::uint32_t kw = kv_words(type_, layer.k_dim), vw = kv_words(type_, layer.v_dim);
         key.resize(layer.k_dim + 1);
         for (std::uint32_t h = 0; h < layer.heads; ++h)
             for (std::uint32_t i = 0; i < count; ++i) {
                 const auto head = [&](std::uint32_t position) {
-                    return words.data() + (position / kPage - first_block) * page + std::size_t{h} * kPage * (kw + vw);
+                    return words.data() + (position / kPage - first_block) * page +
+                           std::size_t{h} * kPage * (kw + vw);
                 };
                 const std::uint32_t source = (from + i) % kPage, target = (to + i) % kPage;
                 const std::uint32_t* old = head(from + i);
@@ -155,7 +175,8 @@ void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, st
                         key[2 * w + 1] = kernels::f16_to_f32(static_cast<std::uint16_t>(word >> 16));
                     }
                 }
-                kernels::table_ref().rope(key.data(), 1, layer.k_dim, half * 2, angles.data(), angles.data() + half, rope.mode);
+                kernels::table_ref().rope(key.data(), 1, layer.k_dim, half * 2, angles.data(),
+                                          angles.data() + half, rope.mode);
                 for (std::uint32_t w = 0; w < kw; ++w)
                     next[w * kPage + target] =
                         type_ == KvType::f32 ? std::bit_cast<std::uint32_t>(key[w])
@@ -163,7 +184,8 @@ void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, st
                                                    std::uint32_t{kernels::f32_to_f16(key[2 * w + 1])} << 16;
                 std::copy_n(old + kw * kPage + source * vw, vw, next + kw * kPage + target * vw);
             }
-        for (std::uint32_t b = first_block; b < written_blocks; ++b) device_->upload(slot.buffer, page_at(b), bytes_of(b));
+        for (std::uint32_t b = first_block; b < written_blocks; ++b)
+            device_->upload(slot.buffer, page_at(b), bytes_of(b));
     }
 }
 

@@ -46,7 +46,8 @@ std::uint64_t batch_bytes(const graph::Graph& graph, const Limits& limits) {
 
 std::uint64_t angle_bytes(const graph::Graph& graph, const Limits& limits) {
     std::uint64_t floats = 0;
-    for (const graph::Rope& rope : graph.ropes()) floats += std::uint64_t{limits.max_tokens} * rope.inv_freq.size() * 2;
+    for (const graph::Rope& rope : graph.ropes())
+        floats += std::uint64_t{limits.max_tokens} * rope.inv_freq.size() * 2;
     return floats * 4;
 }
 
@@ -57,7 +58,9 @@ graph::Plan plan_values(const graph::Graph& graph, const Limits& limits) {
 }
 
 // How many tokens a product takes at a time.
-std::uint32_t token_class(std::uint32_t n) { return n <= 1 ? n : n == 2 ? 2 : n <= 4 ? 4 : 8; }
+std::uint32_t token_class(std::uint32_t n) {
+    return n <= 1 ? n : n == 2 ? 2 : n <= 4 ? 4 : 8;
+}
 
 // The largest divisor of n that is at most `most`.
 std::uint32_t divisor(std::uint32_t n, std::uint32_t most) {
@@ -68,7 +71,8 @@ std::uint32_t divisor(std::uint32_t n, std::uint32_t most) {
 
 // Whether the operation's weight is a matrix that the store rearranges.
 bool in_blocks(OpKind kind) {
-    return kind == OpKind::embed || kind == OpKind::linear || kind == OpKind::linear_heads || kind == OpKind::linear_experts;
+    return kind == OpKind::embed || kind == OpKind::linear || kind == OpKind::linear_heads ||
+           kind == OpKind::linear_experts;
 }
 
 // The operation that brings rows from outside; null: none.
@@ -117,7 +121,8 @@ WeightBytes WeightStore::bytes(const graph::Graph& graph) {
     return sum;
 }
 
-// ---- recording ---------------------------------------------------------------------------------------------------
+// ---- recording
+// ---------------------------------------------------------------------------------------------------
 
 struct VulkanProgram::Dispatch {
     const Device::Pipeline* pipeline = nullptr;
@@ -139,8 +144,8 @@ struct VulkanProgram::Recording {
     std::vector<Dispatch> dispatches;
 };
 
-// Collects dispatches, then writes their descriptors and commands, with a barrier wherever one touches what an earlier
-// one wrote, or writes what an earlier one reads.
+// Collects dispatches, then writes their descriptors and commands, with a barrier wherever one touches what
+// an earlier one wrote, or writes what an earlier one reads.
 class VulkanProgram::Recorder {
 public:
     Recorder(Device& device, Recording& recording) : device_(device), recording_(recording) {}
@@ -167,8 +172,9 @@ public:
             std::uint32_t texels = 0;
             for (std::size_t i = 0; i < dispatch_.bound.size(); ++i)
                 texels |= static_cast<std::uint32_t>(dispatch_.bound[i].texel != VK_FORMAT_UNDEFINED) << i;
-            dispatch_.pipeline = &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()), texels,
-                                                             {constants.begin(), constants.size()});
+            dispatch_.pipeline =
+                &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()),
+                                            texels, {constants.begin(), constants.size()});
             dispatch_.groups = std::move(groups);
             recorder_.recording_.dispatches.push_back(std::move(dispatch_));
         }
@@ -194,7 +200,8 @@ void VulkanProgram::Recorder::finish() {
     std::vector<Dispatch>& list = recording_.dispatches;
     std::uint32_t bindings = 0;
     for (const Dispatch& d : list) bindings += static_cast<std::uint32_t>(d.bound.size());
-    recording_.sizes = device_.allocate(std::max<std::uint64_t>(12, list.size() * 12), Memory::host, "a program");
+    recording_.sizes =
+        device_.allocate(std::max<std::uint64_t>(12, list.size() * 12), Memory::host, "a program");
     const auto check = [&](VkResult result, const char* what) {
         if (result != VK_SUCCESS)
             throw Error(result == VK_ERROR_DEVICE_LOST ? ErrorCode::device : ErrorCode::out_of_memory,
@@ -207,13 +214,15 @@ void VulkanProgram::Recorder::finish() {
     pool.maxSets = static_cast<std::uint32_t>(std::max<std::size_t>(1, list.size()));
     pool.poolSizeCount = 2;
     pool.pPoolSizes = sizes;
-    check(api.CreateDescriptorPool(device_.handle(), &pool, nullptr, &recording_.descriptors), "making descriptors");
+    check(api.CreateDescriptorPool(device_.handle(), &pool, nullptr, &recording_.descriptors),
+          "making descriptors");
     VkCommandBufferAllocateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
     info.commandPool = device_.command_pool();
     info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
     info.commandBufferCount = 1;
-    check(api.AllocateCommandBuffers(device_.handle(), &info, &recording_.commands), "making a command buffer");
+    check(api.AllocateCommandBuffers(device_.handle(), &info, &recording_.commands),
+          "making a command buffer");
     VkCommandBufferBeginInfo begin{};
     begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
     check(api.BeginCommandBuffer(recording_.commands, &begin), "recording");
@@ -252,13 +261,15 @@ void VulkanProgram::Recorder::finish() {
             view.offset = d.bound[b].range.offset;
             view.range = d.bound[b].range.size;
             recording_.views.push_back(VK_NULL_HANDLE);
-            check(api.CreateBufferView(device_.handle(), &view, nullptr, &recording_.views.back()), "making a buffer view");
+            check(api.CreateBufferView(device_.handle(), &view, nullptr, &recording_.views.back()),
+                  "making a buffer view");
             views[b] = recording_.views.back();
             writes[b].descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
             writes[b].pBufferInfo = nullptr;
             writes[b].pTexelBufferView = &views[b];
         }
-        api.UpdateDescriptorSets(device_.handle(), static_cast<std::uint32_t>(d.bound.size()), writes, 0, nullptr);
+        api.UpdateDescriptorSets(device_.handle(), static_cast<std::uint32_t>(d.bound.size()), writes, 0,
+                                 nullptr);
 
         bool hazard = false;
         for (const Dispatch::Bound& now : d.bound)
@@ -270,18 +281,20 @@ void VulkanProgram::Recorder::finish() {
             barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
             barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
             api.CmdPipelineBarrier(recording_.commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                   VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+                                   VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0, nullptr, 0,
+                                   nullptr);
             since.clear();
         }
         since.insert(since.end(), d.bound.begin(), d.bound.end());
         if (bound_pipeline != d.pipeline)
             api.CmdBindPipeline(recording_.commands, VK_PIPELINE_BIND_POINT_COMPUTE, d.pipeline->pipeline);
         bound_pipeline = d.pipeline;
-        api.CmdBindDescriptorSets(recording_.commands, VK_PIPELINE_BIND_POINT_COMPUTE, d.pipeline->layout, 0, 1, &set, 0,
-                                  nullptr);
-        api.CmdPushConstants(recording_.commands, d.pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes,
-                             d.push.data());
-        api.CmdDispatchIndirect(recording_.commands, recording_.sizes.handle(), recording_.sizes.range().offset + i * 12);
+        api.CmdBindDescriptorSets(recording_.commands, VK_PIPELINE_BIND_POINT_COMPUTE, d.pipeline->layout, 0,
+                                  1, &set, 0, nullptr);
+        api.CmdPushConstants(recording_.commands, d.pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                             kPushBytes, d.push.data());
+        api.CmdDispatchIndirect(recording_.commands, recording_.sizes.handle(),
+                                recording_.sizes.range().offset + i * 12);
     }
     // The host reads the logits, and the next run begins where this one ended.
     VkMemoryBarrier barrier{};
@@ -289,12 +302,13 @@ void VulkanProgram::Recorder::finish() {
     barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
     barrier.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
     api.CmdPipelineBarrier(recording_.commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                           VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &barrier, 0, nullptr, 0,
-                           nullptr);
+                           VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &barrier, 0,
+                           nullptr, 0, nullptr);
     check(api.EndCommandBuffer(recording_.commands), "recording");
 }
 
-// ---- the program -------------------------------------------------------------------------------------------------
+// ---- the program
+// -------------------------------------------------------------------------------------------------
 
 VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
                              WeightStore& store, ProductPaths& paths, std::optional<ProductPath> path)
@@ -315,18 +329,24 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
             case OpKind::linear_heads:
             case OpKind::linear_experts:
                 if (device_row_words(op.weight.dtype, op.weight.cols) == 0)
-                    throw Error(ErrorCode::unsupported,
-                                fmt::format("backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has "
-                                            "kernels for it", info(op.weight.dtype).name, op.weight.name));
-                if (op.kind != OpKind::embed) paths_[op.weight.dtype] = path ? *path : paths.of(op.weight.dtype);
+                    throw Error(
+                        ErrorCode::unsupported,
+                        fmt::format(
+                            "backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has "
+                            "kernels for it",
+                            info(op.weight.dtype).name, op.weight.name));
+                if (op.kind != OpKind::embed)
+                    paths_[op.weight.dtype] = path ? *path : paths.of(op.weight.dtype);
                 weights_[&op] = store.get(op.weight);
                 break;
             case OpKind::attention: {
                 if (!op.weight && op.slopes.empty()) break;
                 std::vector<float> of_heads(op.slopes);
                 of_heads.resize(op.attention.q);
-                if (op.weight) of_heads.insert(of_heads.end(), op.weight.f32(), op.weight.f32() + op.attention.q);
-                Buffer& buffer = vectors_[&op] = device_->allocate(of_heads.size() * 4, Memory::device, "attention");
+                if (op.weight)
+                    of_heads.insert(of_heads.end(), op.weight.f32(), op.weight.f32() + op.attention.q);
+                Buffer& buffer = vectors_[&op] =
+                    device_->allocate(of_heads.size() * 4, Memory::device, "attention");
                 device_->upload(buffer, 0, std::as_bytes(std::span(of_heads)));
                 break;
             }
@@ -338,14 +358,17 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
     }
     if (failed)
         throw Error(ErrorCode::unsupported,
-                    fmt::format("backend 'vulkan': {} experts; at most {} are supported", failed->experts, kMaxExperts));
+                    fmt::format("backend 'vulkan': {} experts; at most {} are supported", failed->experts,
+                                kMaxExperts));
     const auto limited = [&](std::uint64_t bytes, const char* what) {
         if (bytes > device_->info().max_binding)
-            throw Error(ErrorCode::out_of_memory,
-                        fmt::format("{}: {} of {:.1f} MiB are more than the {:.1f} MiB that a shader of this device sees; "
-                                    "a smaller batch (of prompts, or of tokens whose logits are wanted) needs less",
-                                    device_->info().name, what, static_cast<double>(bytes) / MiB,
-                                    static_cast<double>(device_->info().max_binding) / MiB));
+            throw Error(
+                ErrorCode::out_of_memory,
+                fmt::format(
+                    "{}: {} of {:.1f} MiB are more than the {:.1f} MiB that a shader of this device sees; "
+                    "a smaller batch (of prompts, or of tokens whose logits are wanted) needs less",
+                    device_->info().name, what, static_cast<double>(bytes) / MiB,
+                    static_cast<double>(device_->info().max_binding) / MiB));
     };
     std::uint64_t floats = 0;
     for (const graph::Rope& rope : graph_.ropes()) {
@@ -358,11 +381,13 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
     arena_ = device_->allocate(plan_.bytes, Memory::device, "intermediate results");
     angles_ = device_->allocate(floats * 4, Memory::host, "rotation angles");
     batch_ = device_->allocate(batch_bytes(graph_, limits_), Memory::host, "batches");
-    logits_ = device_->allocate(graph::value_bytes(graph_.info(graph_.logits()), limits_.max_tokens, limits_.max_outputs),
-                                Memory::host, "logits");
+    logits_ = device_->allocate(
+        graph::value_bytes(graph_.info(graph_.logits()), limits_.max_tokens, limits_.max_outputs),
+        Memory::host, "logits");
     if (const Op* in = input_of(graph_))
-        input_ = device_->allocate(graph::value_bytes(graph_.info(in->out), limits_.max_tokens, limits_.max_outputs),
-                                   Memory::host, "rows of another device");
+        input_ = device_->allocate(
+            graph::value_bytes(graph_.info(in->out), limits_.max_tokens, limits_.max_outputs), Memory::host,
+            "rows of another device");
 }
 
 VulkanProgram::~VulkanProgram() {
@@ -375,7 +400,8 @@ void VulkanProgram::forget() noexcept {
     for (auto& [shape, r] : recordings_) {
         if (r->descriptors) device_->api().DestroyDescriptorPool(device_->handle(), r->descriptors, nullptr);
         for (VkBufferView view : r->views) device_->api().DestroyBufferView(device_->handle(), view, nullptr);
-        if (r->commands) device_->api().FreeCommandBuffers(device_->handle(), device_->command_pool(), 1, &r->commands);
+        if (r->commands)
+            device_->api().FreeCommandBuffers(device_->handle(), device_->command_pool(), 1, &r->commands);
     }
     recordings_.clear();
 }
@@ -387,7 +413,9 @@ std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limi
            graph::value_bytes(graph.info(graph.logits()), limits.max_tokens, limits.max_outputs);
 }
 
-std::uint64_t VulkanProgram::scratch_bytes() const noexcept { return scratch_bytes(graph_, limits_); }
+std::uint64_t VulkanProgram::scratch_bytes() const noexcept {
+    return scratch_bytes(graph_, limits_);
+}
 
 Range VulkanProgram::value(Value v) const {
     const std::uint64_t bytes = graph::value_bytes(graph_.info(v), limits_.max_tokens, limits_.max_outputs);
@@ -455,7 +483,8 @@ std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const 
     std::copy(batch.outputs.begin(), batch.outputs.end(), rows);
     std::uint32_t block_count = 0;
     for (const Segment& s : batch.segments) {
-        const std::uint32_t used = ceil_div<std::uint32_t>(s.position + s.count, kernels::kPageTokens) * kv.groups().count();
+        const std::uint32_t used =
+            ceil_div<std::uint32_t>(s.position + s.count, kernels::kPageTokens) * kv.groups().count();
         std::copy_n(s.pages.begin(), std::min<std::size_t>(used, s.pages.size()), words + at);
         // Blocks behind every window may name any page.
         for (std::uint32_t i = 0; i < used; ++i)
@@ -478,7 +507,8 @@ std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const 
         const std::size_t half = rope.inv_freq.size();
         float* cos = reinterpret_cast<float*>(angles_.host()) + angle_offset_[r];
         for (std::uint32_t i = 0; i < n; ++i, cos += 2 * half)
-            kernels::rope_table(rope.frequencies(limits_.max_context).data(), half, positions[i], rope.factor, cos, cos + half);
+            kernels::rope_table(rope.frequencies(limits_.max_context).data(), half, positions[i], rope.factor,
+                                cos, cos + half);
     }
     return block_count;
 }
@@ -506,41 +536,68 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
         const ValueInfo& out = graph_.info(op.out);
         const std::uint32_t cols = u32(out.cols);
         const auto elementwise = [&](std::uint32_t which, Value b, float factor, std::uint32_t kind = 0) {
-            builder().reads(value(op.in[0])).reads(value(b)).writes(value(op.out))
+            builder()
+                .reads(value(op.in[0]))
+                .reads(value(b))
+                .writes(value(op.out))
                 .push(cols, domain(out), out.per_row, factor)
                 .run("elementwise", {which, kind}, flat(out, cols, 64));
         };
         switch (op.kind) {
-            case OpKind::input: break;
+            case OpKind::input:
+                break;
             case OpKind::embed: {
                 const std::uint32_t blocks = u32(op.weight.cols / info(op.weight.dtype).block);
                 for (const DeviceWeight::Slab& slab : weights_.at(&op)->slabs())
-                    builder().reads(slab.buffer.range()).writes(value(op.out))
-                        .push(cols, blocks, u32(device_row_words(op.weight.dtype, op.weight.cols)), u32(slab.first_row),
-                              u32(slab.rows), static_cast<std::uint32_t>(op.lookup))
-                        .run(fmt::format("embed/{}", info(op.weight.dtype).name), {}, flat(out, ceil_div(cols, 32u), 32));
+                    builder()
+                        .reads(slab.buffer.range())
+                        .writes(value(op.out))
+                        .push(cols, blocks, u32(device_row_words(op.weight.dtype, op.weight.cols)),
+                              u32(slab.first_row), u32(slab.rows), static_cast<std::uint32_t>(op.lookup))
+                        .run(fmt::format("embed/{}", info(op.weight.dtype).name), {},
+                             flat(out, ceil_div(cols, 32u), 32));
                 break;
             }
             case OpKind::rms_norm:
             case OpKind::layer_norm: {
                 const bool own = op.weight && op.weight.cols == out.cols;
-                builder().reads(value(op.in[0])).reads(op.weight ? vectors_.at(&op).range() : batch_.range())
-                    .reads(op.bias ? biases_.at(&op).range() : batch_.range()).writes(value(op.out))
+                builder()
+                    .reads(value(op.in[0]))
+                    .reads(op.weight ? vectors_.at(&op).range() : batch_.range())
+                    .reads(op.bias ? biases_.at(&op).range() : batch_.range())
+                    .writes(value(op.out))
                     .push(cols / op.groups, domain(out), out.per_row, op.groups, op.factor)
                     .run("norm",
-                         {wide, op.kind == OpKind::layer_norm ? 1u : 0u, op.weight ? 1u : 0u, op.bias ? 1u : 0u, own ? 1u : 0u},
-                         [=, groups = op.groups](const Counts& c) -> Groups { return {rows_of(out, c) * groups, 1, 1}; });
+                         {wide, op.kind == OpKind::layer_norm ? 1u : 0u, op.weight ? 1u : 0u,
+                          op.bias ? 1u : 0u, own ? 1u : 0u},
+                         [=, groups = op.groups](const Counts& c) -> Groups {
+                             return {rows_of(out, c) * groups, 1, 1};
+                         });
                 break;
             }
-            case OpKind::add: elementwise(0, op.in[1], 0); break;
-            case OpKind::mul: elementwise(graph_.info(op.in[1]).cols == cols ? 1 : 3, op.in[1], 0); break;
-            case OpKind::scale: elementwise(2, op.in[0], op.factor); break;
-            case OpKind::softcap: elementwise(4, op.in[0], op.softcap); break;
-            case OpKind::activate: elementwise(5, op.in[0], 0, static_cast<std::uint32_t>(op.activation)); break;
-            case OpKind::gated: elementwise(6, op.in[1], 0, static_cast<std::uint32_t>(op.activation)); break;
+            case OpKind::add:
+                elementwise(0, op.in[1], 0);
+                break;
+            case OpKind::mul:
+                elementwise(graph_.info(op.in[1]).cols == cols ? 1 : 3, op.in[1], 0);
+                break;
+            case OpKind::scale:
+                elementwise(2, op.in[0], op.factor);
+                break;
+            case OpKind::softcap:
+                elementwise(4, op.in[0], op.softcap);
+                break;
+            case OpKind::activate:
+                elementwise(5, op.in[0], 0, static_cast<std::uint32_t>(op.activation));
+                break;
+            case OpKind::gated:
+                elementwise(6, op.in[1], 0, static_cast<std::uint32_t>(op.activation));
+                break;
             case OpKind::slice: {
                 const std::uint32_t n = cols / op.groups, from = u32(graph_.info(op.in[0]).cols / op.groups);
-                builder().reads(value(op.in[0])).writes(value(op.out))
+                builder()
+                    .reads(value(op.in[0]))
+                    .writes(value(op.out))
                     .push(n, domain(out), out.per_row, op.groups, from, op.first, n, 0u)
                     .run("slice", {}, flat(out, cols, 64));
                 break;
@@ -549,7 +606,9 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 std::uint32_t at = 0;
                 for (const Value part : {op.in[0], op.in[1]}) {
                     const std::uint32_t all = u32(graph_.info(part).cols), n = all / op.groups;
-                    builder().reads(value(part)).writes(value(op.out))
+                    builder()
+                        .reads(value(part))
+                        .writes(value(op.out))
                         .push(n, domain(out), out.per_row, op.groups, n, 0u, cols / op.groups, at)
                         .run("slice", {}, flat(out, all, 64));
                     at += n;
@@ -558,7 +617,10 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
             }
             case OpKind::rope: {
                 const graph::Rope& rope = graph_.ropes()[op.rope];
-                builder().reads(value(op.in[0])).reads(angles_.range()).writes(value(op.out))
+                builder()
+                    .reads(value(op.in[0]))
+                    .reads(angles_.range())
+                    .writes(value(op.out))
                     .push(cols, cols / op.heads, u32(rope.inv_freq.size()), angle_offset_[op.rope])
                     .run("rope", {rope.mode == kernels::RopeMode::halves ? 1u : 0u}, flat(out, cols, 64));
                 break;
@@ -568,61 +630,85 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const char* type = kv_variant(kv.type());
                 const std::uint32_t parts = kv_parts(kv.type(), h.k_dim) + kv_parts(kv.type(), h.v_dim);
                 const std::uint32_t groups = kv.groups().count(), group = kv.groups().of_layer[op.layer];
-                builder().reads(value(op.in[1])).reads(value(op.in[2])).writes(kv.range(op.layer))
+                builder()
+                    .reads(value(op.in[1]))
+                    .reads(value(op.in[2]))
+                    .writes(kv.range(op.layer))
                     .push(h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group)
                     .run(fmt::format("kv_store/{}", type), {},
                          flat(graph_.info(op.in[1]), std::uint64_t{h.kv} * parts, 64));
                 const std::uint32_t in_group = h.q / h.kv, most = device.software ? 4 : 8;
                 const std::uint32_t tokens = shape.pieces ? kBlockTokens : 1;
-                const std::uint32_t heads = divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
+                const std::uint32_t heads =
+                    divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
                 const std::uint32_t units = ceil_div(kv_units(kv.type(), h.v_dim), device.subgroup);
                 // Of several splits each leaves its result for every query in the workgroup's memory.
-                const std::uint32_t query_bytes = 4 * (units * ceil_div(h.v_dim, kv_units(kv.type(), h.v_dim)) * device.subgroup + 2) * heads * tokens;
+                const std::uint32_t query_bytes =
+                    4 * (units * ceil_div(h.v_dim, kv_units(kv.type(), h.v_dim)) * device.subgroup + 2) *
+                    heads * tokens;
                 std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
                 while (splits > 1 && splits * query_bytes > device.shared_bytes) splits /= 2;
                 const bool texels = device.software && kv.range(op.layer).size / 4 <= device.max_texels &&
                                     value(op.in[0]).size / 4 <= device.max_texels;
                 Recorder::Builder attend = builder();
                 if (texels)
-                    attend.fetches(value(op.in[0]), VK_FORMAT_R32_SFLOAT).fetches(kv.range(op.layer), VK_FORMAT_R32_UINT);
+                    attend.fetches(value(op.in[0]), VK_FORMAT_R32_SFLOAT)
+                        .fetches(kv.range(op.layer), VK_FORMAT_R32_UINT);
                 else
                     attend.reads(value(op.in[0])).reads(kv.range(op.layer));
                 attend.writes(value(op.out))
                     .reads(vectors_.contains(&op) ? vectors_.at(&op).range() : batch_.range())
-                    .push(h.q, h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group, op.visibility.window,
-                          op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
+                    .push(h.q, h.kv, h.k_dim, h.v_dim, kv.page_words(op.layer), groups, group,
+                          op.visibility.window, op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
                     .run(fmt::format("attention/{}{}", type, texels ? "_TEXELS" : ""),
-                         {device.subgroup, splits, heads, units,
-                          device.subgroup * splits, tokens, op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
-                         [=](const Counts& c) -> Groups { return {c.blocks, h.kv, in_group / heads}; });
+                         {device.subgroup, splits, heads, units, device.subgroup * splits, tokens,
+                          op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
+                         [=](const Counts& c) -> Groups {
+                             return {c.blocks, h.kv, in_group / heads};
+                         });
                 break;
             }
             case OpKind::take_outputs:
-                builder().reads(value(op.in[0])).writes(value(op.out)).push(cols)
+                builder()
+                    .reads(value(op.in[0]))
+                    .writes(value(op.out))
+                    .push(cols)
                     .run("take_outputs", {}, flat(out, cols, 64));
                 break;
             case OpKind::route: {
                 const ValueInfo& in = graph_.info(op.in[0]);
                 const std::uint32_t slots = max_rows(in) * op.used;
-                builder().reads(value(op.in[0])).changes(value(op.out))
+                builder()
+                    .reads(value(op.in[0]))
+                    .changes(value(op.out))
                     .reads(op.bias ? biases_.at(&op).range() : batch_.range())
-                    .push(op.experts, op.used, domain(in), in.per_row, op.normalise ? 1u : 0u, slots, op.groups,
-                          op.groups_used, op.factor)
+                    .push(op.experts, op.used, domain(in), in.per_row, op.normalise ? 1u : 0u, slots,
+                          op.groups, op.groups_used, op.factor)
                     .run("route", {static_cast<std::uint32_t>(op.score), op.bias ? 1u : 0u}, flat(in, 1, 32));
-                builder().changes(value(op.out)).push(op.experts, op.used, domain(in), in.per_row, slots)
-                    .run("group_experts", {}, [](const Counts&) -> Groups { return {1, 1, 1}; });
+                builder()
+                    .changes(value(op.out))
+                    .push(op.experts, op.used, domain(in), in.per_row, slots)
+                    .run("group_experts", {}, [](const Counts&) -> Groups {
+                        return {1, 1, 1};
+                    });
                 break;
             }
             case OpKind::gather_experts: {
                 const std::uint32_t slots = max_rows(out);
-                builder().reads(value(op.in[0])).reads(value(op.in[1])).writes(value(op.out))
+                builder()
+                    .reads(value(op.in[0]))
+                    .reads(value(op.in[1]))
+                    .writes(value(op.out))
                     .push(cols, domain(out), out.per_row, slots)
                     .run("gather_experts", {}, flat(out, cols, 64));
                 break;
             }
             case OpKind::combine_experts: {
                 const std::uint32_t used = producer(op.in[1]).used;
-                builder().reads(value(op.in[0])).reads(value(op.in[1])).writes(value(op.out))
+                builder()
+                    .reads(value(op.in[0]))
+                    .reads(value(op.in[1]))
+                    .writes(value(op.out))
                     .push(cols, used, domain(out), out.per_row, max_rows(out) * used)
                     .run("combine_experts", {}, flat(out, cols, 64));
                 break;
@@ -661,12 +747,18 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                         .reads(experts ? value(op.in[1]) : batch_.range())
                         .push(u32(op.weight.cols), u32(op.weight.cols / info(op.weight.dtype).block),
                               u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
-                              experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in), in.per_row,
-                              experts || heads ? u32(slab.first_row / each) : 0u, begins)
-                        .run(fmt::format("matmul/{}/{}", texels ? "TEXELS" : "BUFFERS", info(op.weight.dtype).name),
-                             {tokens, rows, slices, device.subgroup, experts ? 1u : heads ? 2u : 0u, op.bias ? 1u : 0u},
+                              experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in),
+                              in.per_row, experts || heads ? u32(slab.first_row / each) : 0u, begins)
+                        .run(fmt::format("matmul/{}/{}", texels ? "TEXELS" : "BUFFERS",
+                                         info(op.weight.dtype).name),
+                             {tokens, rows, slices, device.subgroup,
+                              experts ? 1u
+                              : heads ? 2u
+                                      : 0u,
+                              op.bias ? 1u : 0u},
                              [=](const Counts& c) -> Groups {
-                                 return {ceil_div(groups, rows), ceil_div(rows_of(in, c) / used, tokens), slab_experts};
+                                 return {ceil_div(groups, rows), ceil_div(rows_of(in, c) / used, tokens),
+                                         slab_experts};
                              });
                 }
                 break;

@@ -1,8 +1,9 @@
-// A graph compiled for a Vulkan device: a list of dispatches, recorded into command buffers that are kept and run again.
+// A graph compiled for a Vulkan device: a list of dispatches, recorded into command buffers that are kept and
+// run again.
 //
-// Numbers that change with the batch are not recorded: shaders read them from the batch buffer, and the sizes of the
-// dispatches lie in a buffer, too. What depends on the size of the batch is which shader a matrix product uses; there is
-// one recording for each such choice.
+// Numbers that change with the batch are not recorded: shaders read them from the batch buffer, and the sizes
+// of the dispatches lie in a buffer, too. What depends on the size of the batch is which shader a matrix
+// product uses; there is one recording for each such choice.
 #pragma once
 
 #include <array>
@@ -42,8 +43,8 @@ private:
 class VulkanProgram final : public Program {
 public:
     // `path`: of all products, as self-tests want; else what is right on the device.
-    VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device, WeightStore& weights,
-                  ProductPaths& paths, std::optional<ProductPath> path = {});
+    VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
+                  WeightStore& weights, ProductPaths& paths, std::optional<ProductPath> path = {});
     ~VulkanProgram() override;
     std::span<const float> run(const Batch& batch, KvMemory& kv) override;
     std::uint64_t scratch_bytes() const noexcept override;
@@ -51,7 +52,8 @@ public:
     static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits);
 
 private:
-    // How many rows a product has, and whether any sequence has more than one token: choices that are recorded.
+    // How many rows a product has, and whether any sequence has more than one token: choices that are
+    // recorded.
     struct Shape {
         std::uint32_t tokens = 0, outputs = 0;  // classes
         bool pieces = false;
@@ -83,7 +85,7 @@ private:
     std::vector<const graph::Op*> producer_;
     graph::Plan plan_;
     Buffer arena_, angles_, batch_, logits_, input_;  // the last: rows from outside
-    std::vector<std::uint32_t> angle_offset_;  // in floats, by rope
+    std::vector<std::uint32_t> angle_offset_;         // in floats, by rope
     std::map<Shape, std::unique_ptr<Recording>> recordings_;
     std::uint64_t kv_serial_ = 0;  // of the cache that they were recorded for
 };

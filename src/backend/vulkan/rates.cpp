@@ -16,7 +16,8 @@ double seconds(Device& device, const std::function<void(VkCommandBuffer)>& recor
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// 1e9 operations a second of a variant of shaders/ops/rate.comp; `each`: operations of a multiply-add of a lane.
+// 1e9 operations a second of a variant of shaders/ops/rate.comp; `each`: operations of a multiply-add of a
+// lane.
 double compute_rate(Device& device, const char* shader, double each) {
     const DeviceApi& api = device.api();
     const Device::Pipeline& pipeline = device.pipeline(shader, 2, 0, {});
@@ -30,7 +31,9 @@ double compute_rate(Device& device, const char* shader, double each) {
     info.pPoolSizes = &size;
     VkDescriptorPool pool = VK_NULL_HANDLE;
     if (api.CreateDescriptorPool(device.handle(), &info, nullptr, &pool) != VK_SUCCESS) return 0;
-    const auto destroy = [&](VkDescriptorPool* p) { api.DestroyDescriptorPool(device.handle(), *p, nullptr); };
+    const auto destroy = [&](VkDescriptorPool* p) {
+        api.DestroyDescriptorPool(device.handle(), *p, nullptr);
+    };
     const std::unique_ptr<VkDescriptorPool, decltype(destroy)> keeper(&pool, destroy);
     VkDescriptorSetAllocateInfo allocate{};
     allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
@@ -52,7 +55,8 @@ double compute_rate(Device& device, const char* shader, double each) {
     for (std::uint32_t n = 64, round = 0; round < 3;) {
         const double took = seconds(device, [&](VkCommandBuffer commands) {
             api.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
-            api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set, 0, nullptr);
+            api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set,
+                                      0, nullptr);
             std::uint32_t push[kPushBytes / 4] = {n};
             api.CmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes, push);
             api.CmdDispatch(commands, kGroups, 1, 1);
@@ -85,8 +89,9 @@ DeviceRates measure_rates(Device& device) {
                 barrier.dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
                 for (std::uint32_t i = 0; i < copies; ++i) {
                     device.api().CmdCopyBuffer(commands, from.handle(), to.handle(), 1, &there);
-                    device.api().CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT,
-                                                    0, 1, &barrier, 0, nullptr, 0, nullptr);
+                    device.api().CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                                                    VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &barrier, 0,
+                                                    nullptr, 0, nullptr);
                 }
             });
             if (took < kLongEnough && copies < 4096) {

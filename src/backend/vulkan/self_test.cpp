@@ -27,14 +27,17 @@ std::vector<std::byte> random_blocks(DType dtype, std::size_t count, std::vector
             kernels::format_ops(dtype).decode(block, to, i.block);
             sane = true;
             for (std::size_t k = 0; k < i.block; ++k)
-                sane &= std::isfinite(to[k]) && std::abs(to[k]) < 1e3f && (to[k] == 0 || std::abs(to[k]) > 1e-20f);
+                sane &= std::isfinite(to[k]) && std::abs(to[k]) < 1e3f &&
+                        (to[k] == 0 || std::abs(to[k]) > 1e-20f);
         }
     return bytes;
 }
 
 }  // namespace
 
-const char* to_string(ProductPath path) noexcept { return path == ProductPath::texels ? "TEXELS" : "BUFFERS"; }
+const char* to_string(ProductPath path) noexcept {
+    return path == ProductPath::texels ? "TEXELS" : "BUFFERS";
+}
 
 ProductPath ProductPaths::of(DType dtype) {
     const std::lock_guard lock(device_->mutex());
@@ -44,13 +47,17 @@ ProductPath ProductPaths::of(DType dtype) {
     for (const ProductPath path : {software ? ProductPath::texels : ProductPath::buffers,
                                    software ? ProductPath::buffers : ProductPath::texels}) {
         if (!distrusted_[path] && is_right(dtype, path)) return known_[dtype] = path;
-        device_->log(true, fmt::format("{}: products of {} through {} give wrong results with this driver ({}) and are "
-                                       "not used", device_->info().name, info(dtype).name,
-                                       path == ProductPath::texels ? "texels" : "storage buffers", device_->info().driver));
+        device_->log(
+            true,
+            fmt::format("{}: products of {} through {} give wrong results with this driver ({}) and are "
+                        "not used",
+                        device_->info().name, info(dtype).name,
+                        path == ProductPath::texels ? "texels" : "storage buffers", device_->info().driver));
     }
-    throw Error(ErrorCode::device, fmt::format("{}: products of {} give wrong results with this driver ({}); a newer driver "
-                                               "may help, or use backend 'cpu'",
-                                               device_->info().name, info(dtype).name, device_->info().driver));
+    throw Error(ErrorCode::device,
+                fmt::format("{}: products of {} give wrong results with this driver ({}); a newer driver "
+                            "may help, or use backend 'cpu'",
+                            device_->info().name, info(dtype).name, device_->info().driver));
 }
 
 bool ProductPaths::is_right(DType dtype, ProductPath path) {
@@ -62,8 +69,10 @@ bool ProductPaths::is_right(DType dtype, ProductPath path) {
     std::mt19937 random(2);
     for (float& v : x) v = static_cast<float>(random()) * 0x1p-31f - 1.0f;
     graph::Graph g;
-    const graph::Weight table{.data = x.data(), .dtype = DType::F32, .cols = cols, .rows = kTokens, .name = "self-test"};
-    const graph::Weight weight{.data = bytes.data(), .dtype = dtype, .cols = cols, .rows = kRows, .name = "self-test"};
+    const graph::Weight table{
+        .data = x.data(), .dtype = DType::F32, .cols = cols, .rows = kTokens, .name = "self-test"};
+    const graph::Weight weight{
+        .data = bytes.data(), .dtype = dtype, .cols = cols, .rows = kRows, .name = "self-test"};
     g.set_logits(g.take_outputs(g.linear(g.embed(table), weight)));
     VulkanKv kv(device_, g, kv_groups(g, KvType::f32), KvType::f32, 1);
     VulkanProgram program(g, {kTokens, kTokens, kTokens}, device_, weights_, *this, path);

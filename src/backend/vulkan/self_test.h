@@ -1,5 +1,5 @@
-// Which way of multiplying a device can be trusted with. Drivers that give wrong results exist; each way is tried once per
-// device and format on a small product, and the first one whose result is right is used.
+// Which way of multiplying a device can be trusted with. Drivers that give wrong results exist; each way is
+// tried once per device and format on a small product, and the first one whose result is right is used.
 #pragma once
 
 #include <map>
@@ -22,7 +22,8 @@ const char* to_string(ProductPath path) noexcept;  // as in the shader's name
 
 class ProductPaths {
 public:
-    ProductPaths(std::shared_ptr<Device> device, WeightStore& weights) : device_(std::move(device)), weights_(weights) {}
+    ProductPaths(std::shared_ptr<Device> device, WeightStore& weights)
+        : device_(std::move(device)), weights_(weights) {}
     // The one to use; a path that is wrong is named in a log line. Error(device) where none is right.
     ProductPath of(DType dtype);
     // For tests: results of this path count as wrong.

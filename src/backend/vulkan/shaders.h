@@ -12,8 +12,8 @@ struct Shader {
     std::span<const std::uint32_t> code;
 };
 std::span<const Shader> all_shaders() noexcept;
-// How a block of a format lies on the device: its parts in file order, in bytes (weights.h). From the line "// parts:"
-// of shaders/formats/NAME.glsl.
+// How a block of a format lies on the device: its parts in file order, in bytes (weights.h). From the line
+// "// parts:" of shaders/formats/NAME.glsl.
 struct FormatParts {
     std::string_view name;  // "Q4_0"
     std::span<const std::uint32_t> parts;

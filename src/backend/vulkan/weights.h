@@ -1,13 +1,13 @@
-// Weights on the device. Rows lie in groups of 32, one shader lane a row: the four words 4i … of row r of a matrix are
-// those at ((r / 32) * row_words / 4 + i) * 128 + r % 32 * 4, so that lanes read neighbouring 16 bytes. Within a row the
-// parts of the blocks (scales, quants …) lie apart: all first parts, then all second ones …, each beginning at a whole
-// multiple of four words; blocks of an odd size (18 bytes) would not give whole words otherwise. A last group is filled up
-// with zeros. The rows of each expert begin a group.
+// Weights on the device. Rows lie in groups of 32, one shader lane a row: the four words 4i … of row r of a
+// matrix are those at ((r / 32) * row_words / 4 + i) * 128 + r % 32 * 4, so that lanes read neighbouring 16
+// bytes. Within a row the parts of the blocks (scales, quants …) lie apart: all first parts, then all second
+// ones …, each beginning at a whole multiple of four words; blocks of an odd size (18 bytes) would not give
+// whole words otherwise. A last group is filled up with zeros. The rows of each expert begin a group.
 //
-// A slab of an IQ1, IQ2 or IQ3 format ends with the format's codebook, one word an entry, which shaders find from the
-// end of the binding (shaders/codebook.glsl): of a table in a shader some drivers make a copy for every lane. An entry of
-// IQ3 is its four values as bytes; one of IQ1 and IQ2 has a digit (0, 1, 2 for the ascending values) for element j < 4 in
-// the low half of byte j and for element j + 4 in the high half.
+// A slab of an IQ1, IQ2 or IQ3 format ends with the format's codebook, one word an entry, which shaders find
+// from the end of the binding (shaders/codebook.glsl): of a table in a shader some drivers make a copy for
+// every lane. An entry of IQ3 is its four values as bytes; one of IQ1 and IQ2 has a digit (0, 1, 2 for the
+// ascending values) for element j < 4 in the low half of byte j and for element j + 4 in the high half.
 #pragma once
 
 #include <cstdint>
