@@ -60,7 +60,7 @@ int devices(const DevicesOptions& options) {
 void add_devices(CLI::App& program, Action& action) {
     const auto options = std::make_shared<DevicesOptions>();
     CLI::App* command = add_command(program, action, "devices",
-                                    "what can compute here, and what of it is used", options, devices);
+                                    "Lists what can compute here, and what of it is used.", options, devices);
     command->add_flag("--json", options->json, "one JSON document");
     command->footer("Example:\n  tern devices");
 }
