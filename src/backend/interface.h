@@ -82,6 +82,7 @@ struct Limits {
     std::uint32_t max_tokens = 0;   // of a batch
     std::uint32_t max_outputs = 0;
     std::uint32_t max_context = 0;  // positions of a sequence
+    std::uint32_t kv_groups = 0;    // of the page tables; 0: kv_groups() of the graph
 };
 
 // Where a backend computes and keeps what it needs.

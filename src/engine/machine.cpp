@@ -121,7 +121,9 @@ public:
         s.host.beside = s.budget.beside = options_.park_memory;
         const backend::split::Parts parts(backends_, impl_.graph, groups_, options_.kv_type, layout);
         for (const backend::split::Part& part : parts.parts()) {
-            const std::uint64_t scratch = part.backend->scratch_bytes(*part.graph, s.limits);
+            backend::Limits limits = s.limits;
+            limits.kv_groups = part.groups.count();
+            const std::uint64_t scratch = part.backend->scratch_bytes(*part.graph, limits);
             const std::uint64_t page = part.backend->page_bytes(*part.graph, part.groups, options_.kv_type);
             const backend::WeightBytes weights = part.backend->weight_bytes(*part.graph);
             const backend::Place place = part.backend->place();

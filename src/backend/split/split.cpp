@@ -103,9 +103,13 @@ Parts::Parts(std::span<const std::unique_ptr<Backend>> backends, const graph::Gr
 }
 
 std::unique_ptr<Program> Parts::compile(const Limits& limits) const {
-    if (parts_.size() == 1) return parts_[0].backend->compile(*parts_[0].graph, limits);
     std::vector<std::unique_ptr<Program>> programs;
-    for (const Part& part : parts_) programs.push_back(part.backend->compile(*part.graph, limits));
+    for (const Part& part : parts_) {
+        Limits own = limits;
+        own.kv_groups = part.groups.count();
+        programs.push_back(part.backend->compile(*part.graph, own));
+    }
+    if (programs.size() == 1) return std::move(programs[0]);
     return std::make_unique<SplitProgram>(std::move(programs));
 }
 

@@ -178,7 +178,6 @@ const Shader* find_shader(std::string_view name) noexcept {
 }
 
 // ---- memory
-// ------------------------------------------------------------------------------------------------------
 
 // One VkDeviceMemory under one VkBuffer, cut into ranges.
 struct Device::Block {
@@ -336,7 +335,6 @@ Buffer Device::allocate(std::uint64_t bytes, Memory memory, const std::string& w
 }
 
 // ---- the device
-// --------------------------------------------------------------------------------------------------
 
 void Device::check(VkResult result, const char* what) const {
     if (result == VK_SUCCESS) return;
@@ -464,7 +462,6 @@ Device::~Device() {
 }
 
 // ---- pipelines
-// ---------------------------------------------------------------------------------------------------
 
 std::string Device::cache_file() const {
     // The driver checks its own header in the data; the name keeps devices and drivers apart.
@@ -597,7 +594,6 @@ const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_
 }
 
 // ---- commands
-// ----------------------------------------------------------------------------------------------------
 
 void Device::submit_and_wait(VkCommandBuffer commands) {
     const std::lock_guard lock(mutex_);

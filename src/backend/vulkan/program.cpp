@@ -33,11 +33,12 @@ constexpr T ceil_div(T a, T b) {
 }
 
 std::uint64_t table_words(const graph::Graph& graph, const Limits& limits) {
-    // Each sequence has at least one token in the batch. Groups of layers: at most one a layer.
-    const std::uint64_t groups = std::max<std::size_t>(1, graph.kv_layers().size());
+    // Each sequence has at least one token in the batch. A part of a graph has the tables of the whole.
     bool windows = false;
     for (const graph::KvLayer& layer : graph.kv_layers()) windows |= layer.window != 0;
-    return limits.max_tokens * (limits.max_context / kernels::kPageTokens + 1ull) * (windows ? groups : 1);
+    const std::uint64_t most = windows ? graph.kv_layers().size() : 1;  // at most a group for each layer
+    const std::uint64_t groups = limits.kv_groups ? limits.kv_groups : most;
+    return limits.max_tokens * (limits.max_context / kernels::kPageTokens + 1ull) * groups;
 }
 
 std::uint64_t batch_bytes(const graph::Graph& graph, const Limits& limits) {
@@ -60,6 +61,12 @@ graph::Plan plan_values(const graph::Graph& graph, const Limits& limits) {
 // How many tokens a product takes at a time.
 std::uint32_t token_class(std::uint32_t n) {
     return n <= 1 ? n : n == 2 ? 2 : n <= 4 ? 4 : 8;
+}
+
+// A list of workgroups over two directions (flat_group() in shaders/common.glsl).
+std::array<std::uint32_t, 3> folded(std::uint64_t n) {
+    const auto wide = static_cast<std::uint32_t>(std::min<std::uint64_t>(n, kMaxGroups));
+    return {wide, wide == 0 ? 1 : static_cast<std::uint32_t>(ceil_div<std::uint64_t>(n, wide)), 1};
 }
 
 // The largest divisor of n that is at most `most`.
@@ -122,7 +129,6 @@ WeightBytes WeightStore::bytes(const graph::Graph& graph) {
 }
 
 // ---- recording
-// ---------------------------------------------------------------------------------------------------
 
 struct VulkanProgram::Dispatch {
     const Device::Pipeline* pipeline = nullptr;
@@ -308,7 +314,6 @@ void VulkanProgram::Recorder::finish() {
 }
 
 // ---- the program
-// -------------------------------------------------------------------------------------------------
 
 VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
                              WeightStore& store, ProductPaths& paths, std::optional<ProductPath> path)
@@ -449,8 +454,7 @@ std::span<const float> VulkanProgram::run(const Batch& batch, KvMemory& memory) 
     const Counts counts{tokens, outputs, write_batch(batch, shape.pieces, kv)};
     auto* sizes = reinterpret_cast<std::uint32_t*>(recording.sizes.host());
     for (const Dispatch& d : recording.dispatches) {
-        Groups g = d.groups(counts);
-        if (g[0] > kMaxGroups && g[1] == 1) g = {kMaxGroups, ceil_div(g[0], kMaxGroups), g[2]};
+        const Groups g = d.groups(counts);
         std::memcpy(sizes, g.data(), sizeof g);
         sizes += 3;
     }
@@ -485,6 +489,8 @@ std::uint32_t VulkanProgram::write_batch(const Batch& batch, bool pieces, const 
     for (const Segment& s : batch.segments) {
         const std::uint32_t used =
             ceil_div<std::uint32_t>(s.position + s.count, kernels::kPageTokens) * kv.groups().count();
+        if ((std::uint64_t{at} + used) * 4 > batch_.size())
+            throw Error(ErrorCode::internal, "backend 'vulkan': page tables of more groups than the program was made for");
         std::copy_n(s.pages.begin(), std::min<std::size_t>(used, s.pages.size()), words + at);
         // Blocks behind every window may name any page.
         for (std::uint32_t i = 0; i < used; ++i)
@@ -528,7 +534,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
     // One invocation an element, or a row of `cols` of them.
     const auto flat = [rows_of](const ValueInfo& i, std::uint64_t each, std::uint32_t lanes) {
         return [=](const Counts& c) -> Groups {
-            return {static_cast<std::uint32_t>(ceil_div<std::uint64_t>(rows_of(i, c) * each, lanes)), 1, 1};
+            return folded(ceil_div<std::uint64_t>(rows_of(i, c) * each, lanes));
         };
     };
     const std::uint32_t wide = device.software ? device.subgroup : std::min(256u, device.max_invocations);
@@ -571,7 +577,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                          {wide, op.kind == OpKind::layer_norm ? 1u : 0u, op.weight ? 1u : 0u,
                           op.bias ? 1u : 0u, own ? 1u : 0u},
                          [=, groups = op.groups](const Counts& c) -> Groups {
-                             return {rows_of(out, c) * groups, 1, 1};
+                             return folded(std::uint64_t{rows_of(out, c)} * groups);
                          });
                 break;
             }
