@@ -343,7 +343,7 @@ void Device::check(VkResult result, const char* what) const {
         memory ? ErrorCode::out_of_memory : ErrorCode::device,
         fmt::format("{}: {} failed with {}{}", info_.name, what, to_string(result),
                     result == VK_ERROR_DEVICE_LOST
-                        ? "; the driver gave the device up (a hang or a reset): load the model anew, or use "
+                        ? "; the driver gave the device up (a hang or a reset): a new Runtime opens it again, or use "
                           "backend 'cpu'"
                         : ""));
 }
