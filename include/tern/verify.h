@@ -39,7 +39,7 @@ struct Verification {
     // Of the logits after each of 32 fixed token ids (encoders: of the embeddings of their beginnings), with an f32 KV
     // cache: 16 hexadecimal digits. The same on every CPU and with any number of threads. It changes with the weights,
     // their formats, the hyperparameters, and with a new definition of the arithmetic (docs/numerics.md). Empty where
-    // it could not be computed; the findings say why.
+    // it could not be computed; the findings say why, or the notes: backends that promise no bits give none.
     std::string fingerprint{};
 };
 

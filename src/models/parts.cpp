@@ -247,4 +247,49 @@ std::vector<float> alibi_slopes(std::uint32_t heads, float max_bias) {
     return slopes;
 }
 
+Definition rms_norm_decoder(Loader& in, RopeMode mode, Bias qkv) {
+    Decoder d(in);
+    graph::Graph& g = d.g;
+    const float eps = d.rms_eps();
+    const std::uint64_t inner = d.feed_forward();
+    const std::uint32_t rope = d.add_rope(mode);
+
+    Value x = d.embed();
+    for (std::uint32_t i = 0; i < d.m.layers; ++i) {
+        const Layer layer = d.layer(i);
+        Value h = layer.rms_norm(x, "attn_norm", eps);
+        const auto [q, k, v] = layer.qkv(h, qkv);
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
+        layer.keep_outputs(h, x);
+        x = g.add(x, layer.attention_output(h));
+        x = g.add(x, layer.gated(layer.rms_norm(x, "ffn_norm", eps), Activation::silu, inner));
+    }
+    g.set_logits(g.linear(d.output_rms_norm(x, eps), d.output()));
+    return std::move(d.model);
+}
+
+Definition layer_norm_decoder(Loader& in, Activation activation, Bias bias) {
+    Decoder d(in);
+    graph::Graph& g = d.g;
+    const float eps = d.layer_eps();
+    const std::uint64_t inner = d.feed_forward();
+    const std::uint32_t rope = d.add_rope(RopeMode::halves);
+
+    Value x = d.embed();
+    for (std::uint32_t i = 0; i < d.m.layers; ++i) {
+        const Layer layer = d.layer(i);
+        Value h = layer.layer_norm(x, "attn_norm", eps, Bias::required);
+        const auto [q, k, v] = layer.qkv(h, bias);
+        h = g.attention(g.rope(q, d.m.heads, rope), g.rope(k, d.m.kv_heads, rope), v, d.heads(),
+                        {.scale = d.score_scale()});
+        layer.keep_outputs(h, x);
+        x = g.add(x, layer.attention_output(h, bias));
+        h = layer.layer_norm(x, "ffn_norm", eps, Bias::required);
+        x = g.add(x, layer.mlp(h, activation, inner, bias));
+    }
+    g.set_logits(g.linear(d.output_layer_norm(x, eps, Bias::required), d.output()));
+    return std::move(d.model);
+}
+
 }  // namespace tern::models

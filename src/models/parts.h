@@ -113,6 +113,13 @@ private:
     std::uint32_t index_;
 };
 
+// Whole decoders that several papers share but for a word.
+// Llama's (Touvron et al., arXiv:2302.13971): RMSNorm before each part, rotary positions on pairs of `mode`, SwiGLU.
+Definition rms_norm_decoder(Loader& in, RopeMode mode, Bias qkv);
+// GPT-2's with rotary positions on pairs of halves and grouped-query attention: LayerNorm before each part, no gate.
+// `bias`: of every matrix.
+Definition layer_norm_decoder(Loader& in, Activation activation, Bias bias);
+
 // An encoder's input: token_embd, the type of a single text (token_types, where there is one), and what `further` holds,
 // normed. The encoder's layers see all of a text.
 Value encoder_input(Decoder& d, float eps, Value further = {});

@@ -33,6 +33,12 @@ TEST_F(VerifyCommand, AGoodFile) {
     }
     EXPECT_EQ(print.size(), 16u);
     EXPECT_NE(o.out.find("fingerprint  " + print), std::string::npos) << o.out;
+    // What promises no bits gives none.
+    if (TERN_HAVE_OPENBLAS) {
+        const Outcome blas = tern({"verify", "--backend", "blas"});
+        ASSERT_TRUE(done(blas));
+        EXPECT_NE(blas.out.find("fingerprint  none"), std::string::npos) << blas.out;
+    }
 }
 
 TEST_F(VerifyCommand, ABrokenFileIsStatusOneAndEveryFindingIsNamed) {
