@@ -4,7 +4,8 @@
 //
 // Every shaders/ops/NAME.comp becomes the shader NAME. One whose text has a line "// for each format" becomes
 // a shader NAME/FORMAT for each shaders/formats/FORMAT.glsl, which it includes as "format.glsl". One with a
-// line "// variants: A B" is compiled once for each word, as NAME/A with the macro VARIANT_A defined.
+// line "// variants: A B" is compiled once for each word, as NAME/A with the macro VARIANT_A defined; those of a line
+// "// variants of quantised formats: C" only with formats that do not define FLOATS.
 #if __has_include(<glslang/SPIRV/GlslangToSpv.h>)  // Debian
 #include <glslang/SPIRV/GlslangToSpv.h>
 #else
@@ -20,6 +21,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <list>
 #include <mutex>
 #include <set>
@@ -123,19 +125,20 @@ std::string words_after(const std::string& text, const std::string& mark, const 
     return all;
 }
 
-std::vector<std::string> variants_of(const std::string& text) {
-    std::istringstream words(words_after(text, "// variants: ", " "));
-    std::vector<std::string> variants;
-    for (std::string word; words >> word;) variants.push_back(word);
-    if (variants.empty()) variants.emplace_back();
-    return variants;
+std::vector<std::string> variants_of(const std::string& text, const std::string& mark) {
+    std::istringstream words(words_after(text, mark, " "));
+    return {std::istream_iterator<std::string>(words), {}};
 }
 
 int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
     std::vector<Job> jobs;
     for (const fs::path& source : files_in(root / "ops", ".comp")) {
         const std::string text = read(source), stem = source.stem().string();
-        for (const std::string& variant : variants_of(text)) {
+        std::vector<std::string> variants = variants_of(text, "// variants: ");
+        const std::vector<std::string> quantised = variants_of(text, "// variants of quantised formats: ");
+        variants.insert(variants.end(), quantised.begin(), quantised.end());
+        if (variants.empty()) variants.emplace_back();
+        for (const std::string& variant : variants) {
             const std::string name = variant.empty() ? stem : stem + "/" + variant;
             std::string preamble = "#extension GL_GOOGLE_include_directive : require\n";
             if (!variant.empty()) preamble += "#define VARIANT_" + variant + "\n";
@@ -143,7 +146,9 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
                 jobs.push_back({name, source, {}, preamble, {}, {}, {}});
                 continue;
             }
+            const bool no_floats = std::find(quantised.begin(), quantised.end(), variant) != quantised.end();
             for (const fs::path& format : files_in(root / "formats", ".glsl")) {
+                if (no_floats && read(format).find("#define FLOATS") != std::string::npos) continue;
                 jobs.push_back(
                     {name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}});
             }

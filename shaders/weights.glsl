@@ -2,9 +2,13 @@
 //
 // A format defines
 //   // parts: BYTES …        the parts of a block, in file order
-//   void decode32(uint base, uint chunk, out float w[32])     elements 32·chunk … of the row whose word 0 is at `base`
-// and, where a row may have any length, ANY_LENGTH and float element(uint base, uint i). `blocks` is the number of blocks
-// of a row. Loads cost more than arithmetic: four words that stand together are one load.
+//   void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low)
+// which gives elements 32·chunk … of the row whose word 0 is at `base` as scale[i / 16] · q[i] - low[i / 16]: q are signed
+// bytes, scale and low exact products (docs/numerics.md, "Blocks"). ONE_SCALE says that both halves have the same scale and
+// low, HAS_LOW that low is not 0. A format of floats says FLOATS and defines instead
+//   void decode32(uint base, uint chunk, out float w[32])     the elements
+//   float element(uint base, uint i)                          one of them: a row may have any length
+// `blocks` is the number of blocks of a row. Loads cost more than arithmetic: four words that stand together are one load.
 #ifdef VARIANT_TEXELS
 #extension GL_EXT_samplerless_texture_functions : require
 layout(set = 0, binding = 1) uniform utextureBuffer weight_texels;
@@ -45,5 +49,7 @@ float half_of(uint base, uint part, uint i) {
 uint byte_of(uint base, uint part, uint i) { return (word(base, part + i / 4u) >> (8u * (i & 3u))) & 255u; }
 // Byte `i` (0..3) of a word, as a signed number.
 float signed_byte(uint w, uint i) { return float(int(w << (24u - 8u * i)) >> 24); }
+// Bytes of 0 … 127 less `zero`, as signed bytes.
+uint less(uint q, uint zero) { return ((q | 0x80808080u) - zero * 0x01010101u) ^ 0x80808080u; }
 // Bits 0 … 3 to bit 0 of bytes 0 … 3.
 uint bits_to_bytes(uint four) { return (four & 15u) * 0x00204081u & 0x01010101u; }

@@ -1,5 +1,5 @@
 // parts: 2
-#define ANY_LENGTH
+#define FLOATS
 float element(uint base, uint i) {
     uint two = word(base, i / 2u);
     return uintBitsToFloat((i & 1u) == 0u ? two << 16 : two & 0xffff0000u);

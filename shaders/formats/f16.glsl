@@ -1,5 +1,5 @@
 // parts: 2
-#define ANY_LENGTH
+#define FLOATS
 float element(uint base, uint i) { return half_of(base, 0u, i); }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 4; ++i) {

@@ -1,5 +1,5 @@
 // parts: 4
-#define ANY_LENGTH
+#define FLOATS
 float element(uint base, uint i) { return uintBitsToFloat(word(base, i)); }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 8; ++i) {

@@ -1,10 +1,9 @@
 // parts: 2 32
-void decode32(uint base, uint chunk, out float w[32]) {
+#define ONE_SCALE
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low) {
     uint quants = part_words(blocks, 2u) / 4u + chunk * 2u;
-    float d = half_of(base, 0u, chunk);
-    [[unroll]] for (uint n = 0; n < 2; ++n) {
-        uvec4 four = quad(base, quants + n);
-        [[unroll]] for (uint j = 0; j < 4; ++j)
-            [[unroll]] for (uint i = 0; i < 4; ++i) w[16 * n + 4 * j + i] = d * signed_byte(four[j], i);
-    }
+    scale = vec2(half_of(base, 0u, chunk));
+    low = vec2(0.0);
+    uvec4 four[2] = {quad(base, quants), quad(base, quants + 1u)};
+    [[unroll]] for (uint n = 0; n < 8; ++n) q[n] = four[n / 4][n & 3];
 }

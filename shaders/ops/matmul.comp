@@ -1,10 +1,13 @@
 #version 450
-// y[t][r] = sum over k of w[r][k] · x[t][k] (+ bias[r]), sums in f32, k ascending within a slice.
+// y[t][r] = sum over k of w[r][k] · x[t][k] (+ bias[r]), sums in f32, k ascending within a slice. Of formats that are no
+// floats, x are quantised activations (quantize.comp), and the products of 32 elements are added as integers: exactly, in
+// integers or in f32, as they stay below 2^24.
 // for each format
 // variants: BUFFERS TEXELS
+// variants of quantised formats: DOTS
 //
 // A lane has one row of each of its ROWS groups of 32; SLICES parts of a workgroup share the chunks of a row. The lanes of
-// a subgroup load neighbouring activations and hand them to each other.
+// a subgroup load neighbouring f32 activations and hand them to each other; quantised ones are few enough for all to load.
 #include "common.glsl"
 layout(constant_id = 0) const uint TOKENS = 1;
 layout(constant_id = 1) const uint ROWS = 1;
@@ -28,11 +31,17 @@ layout(push_constant) uniform Push {
 layout(set = 0, binding = 2) uniform textureBuffer x;
 #else
 layout(set = 0, binding = 2) readonly buffer InBuffer { float x[]; };
+layout(set = 0, binding = 2) readonly buffer InQuads { uvec4 x_quads[]; };
 #endif
 layout(set = 0, binding = 3) writeonly buffer OutBuffer { float y[]; };
 layout(set = 0, binding = 4) readonly buffer BiasBuffer { float bias[]; };
 layout(set = 0, binding = 5) readonly buffer RoutingBuffer { uint routing[]; };
 #include "format.glsl"
+#include "dot4.glsl"
+
+#ifndef FLOATS
+#include "chunk_sum.glsl"
+#endif
 
 const uint WIDTH = SUBGROUP < 32 ? SUBGROUP : 32;
 shared float partial[SLICES > 1 ? SLICES * 32 * ROWS * TOKENS : 1];
@@ -56,9 +65,17 @@ void main() {
     if (KIND != 0) expert_groups = gl_WorkGroupID.z * groups;
     uint first = gl_WorkGroupID.y * TOKENS;
     if (first >= count) return;
+    // Where the rows begin: in numbers, or in fours of words.
+#ifdef FLOATS
+    const uint x_stride = cols;
+#elif defined(VARIANT_TEXELS)
+    const uint x_stride = cols / 32 * 9;
+#else
+    const uint x_stride = cols / 32 * 3;
+#endif
     uint x_row[TOKENS];
-    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_row[t] = HEADS ? ((first + min(t, count - 1 - first)) * begins + expert) * cols
-                                                              : (begin + min(first + t, count - 1)) * cols;
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+        x_row[t] = (HEADS ? (first + min(t, count - 1 - first)) * begins + expert : begin + min(first + t, count - 1)) * x_stride;
     uint base[ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; ++r)
         base[r] = row_base((expert_groups + min(gl_WorkGroupID.x * ROWS + r, groups - 1)) * 32 + lane, row_words);
@@ -67,6 +84,7 @@ void main() {
 
     uint from = gl_SubgroupInvocationID & (WIDTH - 1);
     for (uint chunk = slice; chunk < cols / 32; chunk += SLICES) {
+#ifdef FLOATS
         float w[ROWS][32];
         [[unroll]] for (uint r = 0; r < ROWS; ++r) decode32(base[r], chunk, w[r]);
         [[unroll]] for (uint t = 0; t < TOKENS; ++t)
@@ -88,8 +106,43 @@ void main() {
                 }
             }
 #endif
+#else
+        uint q[ROWS][8];
+        vec2 scale[ROWS], low[ROWS];
+        [[unroll]] for (uint r = 0; r < ROWS; ++r) unpack32(base[r], chunk, q[r], scale[r], low[r]);
+#ifdef VARIANT_TEXELS
+        float w[ROWS][32];
+        [[unroll]] for (uint r = 0; r < ROWS; ++r)
+            [[unroll]] for (uint i = 0; i < 32; ++i) w[r][i] = signed_byte(q[r][i / 4], i & 3);
+#endif
+        [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
+            vec2 part[ROWS];  // of the first and the second 16 elements
+#ifdef VARIANT_TEXELS
+            int at = int(x_row[t] + chunk * 9);
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) part[r] = vec2(0.0);
+            [[unroll]] for (uint j = 0; j < 8; ++j) {
+                vec4 some = texelFetch(x, at + int(j));
+                [[unroll]] for (uint i = 0; i < 4; ++i)
+                    [[unroll]] for (uint r = 0; r < ROWS; ++r)
+                        part[r][HALVES * j / 8] = fma(w[r][j * 4 + i], some[i], part[r][HALVES * j / 8]);
+            }
+            vec4 tail = texelFetch(x, at + 8);
+#else
+            uint at = x_row[t] + chunk * 3;
+            uvec4 some[2] = {x_quads[at], x_quads[at + 1]};
+            vec4 tail = uintBitsToFloat(x_quads[at + 2]);
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+                int whole[2] = {0, 0};
+                [[unroll]] for (uint j = 0; j < 8; ++j) whole[HALVES * j / 8] += dot4(q[r][j], some[j / 4][j & 3]);
+                part[r] = vec2(whole[0], whole[1]);
+            }
+#endif
+            [[unroll]] for (uint r = 0; r < ROWS; ++r)
+                sum[r * TOKENS + t] = fma(tail.x, chunk_sum(scale[r], low[r], part[r], tail), sum[r * TOKENS + t]);
+        }
+#endif
     }
-#ifdef ANY_LENGTH
+#ifdef FLOATS
     if (slice == 0)
         for (uint i = cols / 32 * 32; i < cols; ++i)
             [[unroll]] for (uint r = 0; r < ROWS; ++r) {

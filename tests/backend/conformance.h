@@ -86,7 +86,7 @@ inline std::vector<BackendSetup> near_setups() {
     if (!TERN_HAVE_OPENBLAS) return {};
     return {{"blas", "", 1}, {"blas", "", 3}};
 }
-// Backends all of whose results are within a tolerance; activations stay f32. The Vulkan device is Mesa's lavapipe, or what
+// Backends all of whose results are within a tolerance. The Vulkan device is Mesa's lavapipe, or what
 // TERN_TEST_VULKAN_DEVICE names.
 inline std::vector<BackendSetup> loose_setups() {
     static const bool there = [] {
@@ -102,6 +102,23 @@ inline std::vector<BackendSetup> loose_setups() {
     }();
     if (!there) return {};
     return {{"vulkan", "", 1, vulkan_device()}};
+}
+// The same device with each of its ways of multiplying, whichever it takes by itself.
+inline std::vector<BackendSetup> product_setups() {
+    std::vector<BackendSetup> setups;
+    for (const BackendSetup& loose : loose_setups())
+        for (const char* isa : {"buffers", "texels", "dots", "tiles", "tile-dots"}) {
+            BackendSetup setup = loose;
+            setup.isa = isa;
+            try {
+                make_backend_of(setup);
+                setups.push_back(setup);
+            } catch (const Error& e) {
+                if (e.code() != ErrorCode::unsupported) throw;
+                std::cout << isa << " is not tested here: " << e.what() << "\n";
+            }
+        }
+    return setups;
 }
 // From this many tokens on a product may differ.
 inline constexpr std::uint32_t kNearTokens = 32;
@@ -187,16 +204,8 @@ inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::
     if (!products || !many)
         for (const BackendSetup& setup : near_setups())
             expect_same_bits(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
-    // Quantised activations are further from the exact result than any order of sums; products of quantised weights have
-    // tests of their own.
-    bool quantised = false;
-    for (const graph::Op& op : g.ops())
-        quantised |= (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_experts ||
-                      op.kind == graph::OpKind::linear_heads) &&
-                     kernels::act_kind(op.weight.dtype) != kernels::ActKind::f32;
-    if (!quantised)
-        for (const BackendSetup& setup : loose_setups())
-            expect_close(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
+    for (const BackendSetup& setup : loose_setups())
+        expect_close(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
     return expected;
 }
 

@@ -17,11 +17,13 @@ constexpr std::uint64_t kLeastReserve = 128 * tern::MiB;
 
 class VulkanBackend final : public Backend {
 public:
-    explicit VulkanBackend(std::shared_ptr<Device> device)
-        : device_(std::move(device)), weights_(device_), paths_(device_, weights_) {}
+    VulkanBackend(std::shared_ptr<Device> device, std::optional<ProductPath> path)
+        : device_(std::move(device)), weights_(device_), paths_(device_, weights_) {
+        if (path) paths_.force(*path);
+    }
 
     std::string name() const override { return "vulkan"; }
-    std::string isa() const override { return "spirv"; }
+    std::string isa() const override { return paths_.forced() ? info_of(*paths_.forced()).name : "spirv"; }
     std::string info() const override {
         const DeviceInfo& d = device_->info();
         return fmt::format("{} ({}, {}, {:.1f} GiB, subgroups of {})", d.name, d.kind, d.driver,
@@ -52,7 +54,7 @@ public:
                 .reserve = std::max(d.memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
-        return VulkanProgram::scratch_bytes(graph, limits);
+        return VulkanProgram::scratch_bytes(graph, limits, device_->info());
     }
 
 private:
@@ -60,6 +62,18 @@ private:
     WeightStore weights_;
     ProductPaths paths_;
 };
+
+// None: the best one.
+std::optional<ProductPath> path_of(const std::string& isa) {
+    if (isa.empty() || isa == "spirv") return {};
+    std::string known = "spirv";
+    for (const ProductPathInfo& path : all_product_paths()) {
+        if (isa == path.name) return path.path;
+        known += fmt::format(", {}", path.name);
+    }
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("backend 'vulkan' has no instruction set '{}'; known: {}", isa, known));
+}
 
 }  // namespace
 
@@ -97,15 +111,18 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
     return list;
 }
 
-std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device) {
-    return std::make_unique<VulkanBackend>(std::move(device));
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device, const std::string& isa) {
+    const std::optional<ProductPath> path = path_of(isa);
+    if (path && info_of(*path).integer_dot && !device->info().integer_dot_supported)
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("{}: '{}' needs integer dot products, which its driver does not support",
+                                device->info().name, isa));
+    return std::make_unique<VulkanBackend>(std::move(device), path);
 }
 
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options) {
-    if (!options.isa.empty() && options.isa != "spirv")
-        throw Error(ErrorCode::invalid_argument,
-                    fmt::format("backend 'vulkan' has no instruction set '{}'", options.isa));
-    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}));
+    path_of(options.isa);  // before the device is opened
+    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}), options.isa);
 }
 
 }  // namespace tern::backend::vulkan
