@@ -74,6 +74,21 @@ struct Job {
     std::string error;
 };
 
+// Each sum and product is rounded by itself, as docs/numerics.md defines them: NoContraction for all of them, what
+// -ffp-contract=off is to C++. (SPIR-V: words of an instruction are its length << 16 | opcode, then its operands.)
+void forbid_contraction(std::vector<unsigned>& code) {
+    constexpr unsigned kDecorate = 71, kNoContraction = 42;
+    const std::set<unsigned> arithmetic = {127, 129, 131, 133, 136, 142, 148};  // FNegate FAdd FSub FMul FDiv, ×scalar, Dot
+    std::vector<unsigned> decorations;
+    std::size_t first = 0;
+    for (std::size_t i = 5; i < code.size(); i += code[i] >> 16) {
+        const unsigned opcode = code[i] & 0xffffu;
+        if (opcode == kDecorate && first == 0) first = i;
+        if (arithmetic.contains(opcode)) decorations.insert(decorations.end(), {3u << 16 | kDecorate, code[i + 2], kNoContraction});
+    }
+    code.insert(code.begin() + static_cast<std::ptrdiff_t>(first), decorations.begin(), decorations.end());
+}
+
 void compile(Job& job, const fs::path& root) {
     const std::string text = read(job.source);
     const std::string path = job.source.string();
@@ -100,6 +115,7 @@ void compile(Job& job, const fs::path& root) {
     glslang::SpvOptions options;
     options.stripDebugInfo = true;
     glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), job.code, &options);
+    forbid_contraction(job.code);
 }
 
 std::vector<fs::path> files_in(const fs::path& folder, const char* extension) {

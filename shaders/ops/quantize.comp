@@ -4,17 +4,12 @@
 // the sums of its first and its second 16 numbers, and the sum of both. A lane has one chunk.
 // variants: PACKED FLOATS
 #include "common.glsl"
+#include "exact.glsl"
 layout(constant_id = 0) const uint BLOCK = 8;  // 1 or 8
 layout(local_size_x = 64) in;
 layout(push_constant) uniform Push { uint cols, domain, per_row; };
 layout(set = 0, binding = 1) readonly buffer InBuffer { uvec4 x[]; };
 layout(set = 0, binding = 2) writeonly buffer OutBuffer { uvec4 y[]; };
-
-// To nearest, which the division of GLSL is not.
-float quotient(float a, float b) {
-    float q = a / b;
-    return fma(fma(-q, b, a), 1.0 / b, q);
-}
 
 void main() {
     uint chunks = cols / 32, lane = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
