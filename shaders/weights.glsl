@@ -2,12 +2,13 @@
 //
 // A format defines
 //   // parts: BYTES …        the parts of a block, in file order
-//   void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low)
-// which gives elements 32·chunk … of the row whose word 0 is at `base` as scale[i / 16] · q[i] - low[i / 16]: q are signed
-// bytes, scale and low exact products (docs/numerics.md, "Blocks"). ONE_SCALE says that both halves have the same scale and
-// low, HAS_LOW that low is not 0. A format of floats says FLOATS and defines instead
-//   void decode32(uint base, uint chunk, out float w[32])     the elements
-//   float element(uint base, uint i)                          one of them: a row may have any length
+//   void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low)
+// which gives elements 32·chunk … of the row whose word 0 is at `base` as in docs/numerics.md ("Blocks"): element i is
+// d.x · scale[i / 16] · q[i] - d.y · low[i / 16], q being signed bytes. SMALL_BLOCKS says that a block has 32 elements and no
+// scales or minimums but 1, ONE_SCALE that both halves have the same, HAS_LOW that there are minimums. A format of floats
+// says FLOATS and defines instead
+//   void decode32(uint base, uint chunk, out float w[32])    the elements
+//   vec2 two(uint base, uint i)                              two of them, from an even one on: a row may have any length
 // `blocks` is the number of blocks of a row. Loads cost more than arithmetic: four words that stand together are one load.
 #ifdef VARIANT_TEXELS
 #extension GL_EXT_samplerless_texture_functions : require

@@ -1,8 +1,8 @@
 // parts: 2
 #define FLOATS
-float element(uint base, uint i) {
-    uint two = word(base, i / 2u);
-    return uintBitsToFloat((i & 1u) == 0u ? two << 16 : two & 0xffff0000u);
+vec2 two(uint base, uint i) {
+    uint both = word(base, i / 2u);
+    return uintBitsToFloat(uvec2(both << 16, both & 0xffff0000u));
 }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 4; ++i) {

@@ -1,6 +1,6 @@
 // parts: 2
 #define FLOATS
-float element(uint base, uint i) { return half_of(base, 0u, i); }
+vec2 two(uint base, uint i) { return unpackHalf2x16(word(base, i / 2u)); }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 4; ++i) {
         uvec4 four = quad(base, chunk * 4u + i);

@@ -1,6 +1,6 @@
 // parts: 4
 #define FLOATS
-float element(uint base, uint i) { return uintBitsToFloat(word(base, i)); }
+vec2 two(uint base, uint i) { return uintBitsToFloat(pair(base, i / 2u)); }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 8; ++i) {
         vec4 four = uintBitsToFloat(quad(base, chunk * 8u + i));

@@ -3,12 +3,13 @@
 // scale, and the sign of the shift.
 #define ONE_SCALE
 #include "codebook.glsl"
-void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low) {
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low) {
     uint part = part_words(blocks, 2u);
     uint lows = word(base, part + chunk);
     uint high = word(base, part + blocks * 8u + chunk / 2u) >> (16u * (chunk & 1u));
-    scale = vec2(half_of(base, 0u, chunk / 8u) * 0.125 * float(2u * (high >> 12 & 7u) + 1u));
-    low = vec2(0.0);
+    d = vec2(half_of(base, 0u, chunk / 8u) * 0.125, 0.0);
+    scale = ivec2(2u * (high >> 12 & 7u) + 1u);
+    low = ivec2(0);
     [[unroll]] for (uint g = 0; g < 4; ++g) {
         uint entry = codebook(2048u, (lows >> (8 * g) & 255u) | (high >> (3 * g) & 7u) << 8);
         uvec2 eight = iq1_values(entry, (high & 0x8000u) != 0u);

@@ -1,11 +1,11 @@
 // parts: 4 16
-#define ONE_SCALE
+#define SMALL_BLOCKS
 #define HAS_LOW
-void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low) {
-    vec2 d = unpackHalf2x16(word(base, chunk));
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low) {
+    d = unpackHalf2x16(word(base, chunk)) * vec2(1.0, -1.0);
     uvec4 four = quad(base, part_words(blocks, 4u) / 4u + chunk);
-    scale = vec2(d.x);
-    low = vec2(-d.y);
+    scale = ivec2(1);
+    low = ivec2(1);
     [[unroll]] for (uint j = 0; j < 4; ++j) {
         q[j] = four[j] & 0x0f0f0f0fu;
         q[j + 4] = four[j] >> 4 & 0x0f0f0f0fu;

@@ -4,13 +4,13 @@
 #define ONE_SCALE
 #define HAS_LOW
 #include "k_scales.glsl"
-void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low) {
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low) {
     uint block = (chunk / 8u) * 11u, j = chunk & 7u;  // in fours of words
     uvec4 head = quad(base, block);
-    vec2 d = unpackHalf2x16(head.x);
+    d = unpackHalf2x16(head.x);
     uvec2 sm = scale_and_min(j, head.y, head.z, head.w);
-    scale = vec2(d.x * float(sm.x));
-    low = vec2(d.y * float(sm.y));
+    scale = ivec2(sm.x);
+    low = ivec2(sm.y);
     uint lows = block + 3u + j / 2u * 2u, shift = (j & 1u) * 4u;
     uvec4 high4[2] = {quad(base, block + 1u), quad(base, block + 2u)};
     uvec4 low4[2] = {quad(base, lows), quad(base, lows + 1u)};

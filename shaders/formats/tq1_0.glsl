@@ -7,10 +7,11 @@ uint digits(uint q, uint power) {
     uint even = (q & 0x00ff00ffu) * power & 0x00ff00ffu, odd = (q >> 8 & 0x00ff00ffu) * power & 0x00ff00ffu;
     return (even * 3u >> 8 & 0x00030003u) | (odd * 3u & 0x03000300u);
 }
-void unpack32(uint base, uint chunk, out uint q[8], out vec2 scale, out vec2 low) {
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low) {
     uint block = chunk / 8u, j = chunk & 7u, lasts = blocks * 12u;
-    scale = vec2(half_of(base, lasts + part_words(blocks, 4u), block));
-    low = vec2(0.0);
+    d = vec2(half_of(base, lasts + part_words(blocks, 4u), block), 0.0);
+    scale = ivec2(1);
+    low = ivec2(0);
     uint first = block * 3u + (j < 5u ? 0u : 2u);
     uvec4 four = quad(base, first), next = four;
     if (j < 5u) next = quad(base, first + 1u);

@@ -59,11 +59,24 @@ graph::Plan plan_values(const graph::Graph& graph, const Limits& limits) {
     return graph::plan_buffers(graph, phases, limits.max_tokens, limits.max_outputs);
 }
 
-// How many tokens a product without tiles takes at a time, and one with tiles.
+// How many tokens a product without tiles takes at a time; the class of those that tiles take.
 constexpr std::uint32_t kFewTokens = 8, kTileTokens = 64;
 // From this many on tiles do less work than kFewTokens at a time.
 constexpr std::uint32_t kManyTokens = 17;
-constexpr std::uint32_t kTileRows = 64;
+// Rows and tokens of a tile (shaders/ops/matmul_tiles.comp).
+constexpr std::uint32_t tile_of(bool floats) {
+    return floats ? 32 : 64;
+}
+
+// Parts of a workgroup that share the blocks of a row (shaders/ops/matmul.comp, `found`).
+std::uint32_t slices_of(const DeviceInfo& device, std::uint32_t sums, bool four_terms) {
+    if (device.software) return 1;
+    const std::uint32_t terms = four_terms ? 4 : 2, most = 16 / terms;
+    const std::uint32_t window = sums >= most ? 1 : most / sums;
+    std::uint32_t slices = 8;
+    while (slices > 1 && slices * window * sums * terms * 128 > device.shared_bytes) slices /= 2;
+    return slices;
+}
 
 bool is_product(OpKind kind) {
     return kind == OpKind::linear || kind == OpKind::linear_heads || kind == OpKind::linear_experts;
@@ -807,9 +820,14 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const Product p = product(op, tokens > kFewTokens);
                 const ProductPathInfo& path = info_of(p.path);
                 const bool texels = p.path == ProductPath::texels;
-                tokens = path.tiles ? kTileTokens : std::min(tokens, kFewTokens);
-                const std::uint32_t rows = path.tiles || device.software ? 8 : 1;
-                const std::uint32_t slices = device.software ? 1 : 8;
+                const bool floats = kernels::act_kind(op.weight.dtype) == kernels::ActKind::f32;
+                tokens = path.tiles ? tile_of(floats) : std::min(tokens, kFewTokens);
+                // A software device has neither lanes to fill nor fast exchange, but decodes weights slowly.
+                const std::uint32_t rows = !device.software ? 1 : floats ? 4 : 8;
+                const std::uint32_t slices =
+                    floats ? (texels ? 1 : 8)
+                           : slices_of(device, rows * tokens,
+                                       op.weight.dtype == DType::Q4_1 || op.weight.dtype == DType::Q5_1);
                 Range x = value(op.in[0]);
                 if (p.quantised.form != Activations::f32) {
                     x = quants_.at(p.quantised).range(0, quantised_bytes(graph_, op, p.quantised.form, limits_));
@@ -832,7 +850,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                             .fetches(x, VK_FORMAT_R32G32B32A32_SFLOAT);
                     else
                         b.reads(slab.buffer.range()).reads(x);
-                    const std::uint32_t taken = path.tiles ? kTileRows / kGroupRows : rows;
+                    const std::uint32_t taken = path.tiles ? tile_of(floats) / kGroupRows : rows;
                     b.writes(value(op.out))
                         .reads(op.bias ? biases_.at(&op).range() : batch_.range())
                         .reads(experts ? value(op.in[1]) : batch_.range())
@@ -841,7 +859,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                               experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in),
                               in.per_row, experts || heads ? u32(slab.first_row / each) : 0u, begins)
                         .run(fmt::format("{}/{}", path.shader, info(op.weight.dtype).name),
-                             {tokens, rows, slices, device.subgroup,
+                             {tokens, rows, slices,
                               experts ? 1u
                               : heads ? 2u
                                       : 0u,
