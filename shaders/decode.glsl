@@ -1,6 +1,6 @@
 // Elements 32·chunk … of a row as floats, each rounded once; after "format.glsl".
 #ifdef FLOATS
-float element(uint base, uint i) { return two(base, i & ~1u)[i & 1u]; }
+float element(uint base, uint i) { return four(base, i & ~3u)[i & 3u]; }
 #else
 void decode32(uint base, uint chunk, out float w[32]) {
     uint q[8];

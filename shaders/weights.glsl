@@ -8,7 +8,8 @@
 // scales or minimums but 1, ONE_SCALE that both halves have the same, HAS_LOW that there are minimums. A format of floats
 // says FLOATS and defines instead
 //   void decode32(uint base, uint chunk, out float w[32])    the elements
-//   vec2 two(uint base, uint i)                              two of them, from an even one on: a row may have any length
+//   vec4 four(uint base, uint i)                            elements i …, i being a multiple of 4; zeros behind the end of a
+//                                                           row, which may have any length
 // `blocks` is the number of blocks of a row. Loads cost more than arithmetic: four words that stand together are one load.
 #ifdef VARIANT_TEXELS
 #extension GL_EXT_samplerless_texture_functions : require

@@ -1,8 +1,8 @@
 // parts: 2
 #define FLOATS
-vec2 two(uint base, uint i) {
-    uint both = word(base, i / 2u);
-    return uintBitsToFloat(uvec2(both << 16, both & 0xffff0000u));
+vec4 four(uint base, uint i) {
+    uvec2 both = pair(base, i / 4u);
+    return uintBitsToFloat(uvec4(both.x << 16, both.x & 0xffff0000u, both.y << 16, both.y & 0xffff0000u));
 }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 4; ++i) {

@@ -6,12 +6,12 @@
 // variants: BUFFERS TEXELS
 // variants of quantised formats: DOTS
 //
-// A lane has one row of each of its ROWS groups of 32. SLICES parts of a workgroup share the blocks of a row, or (8 of them)
+// A lane has one row of each of its ROWS groups of 32. SLICES parts of a workgroup share the blocks of a row, or (4 of them)
 // the stripes, and leave what they found in the workgroup's memory, where each of them then adds some of the sums in order.
 #include "common.glsl"
 layout(constant_id = 0) const uint TOKENS = 1;
 layout(constant_id = 1) const uint ROWS = 1;
-layout(constant_id = 2) const uint SLICES = 1;  // of floats in BUFFERS: 8
+layout(constant_id = 2) const uint SLICES = 1;  // of floats: 4
 layout(constant_id = 3) const uint KIND = 0;    // 1: rows grouped by expert; 2: a slab for each part of a row
 layout(constant_id = 4) const bool BIAS = false;
 layout(local_size_x = 32, local_size_y_id = 2) in;
@@ -41,7 +41,8 @@ layout(set = 0, binding = 5) readonly buffer RoutingBuffer { uint routing[]; };
 const uint SUMS = ROWS * TOKENS, OWN = (SUMS + SLICES - 1) / SLICES;  // of those, a slice's at the end
 #ifdef FLOATS
 #include "stripes.glsl"
-shared float found[SLICES > 1 ? 16 * SUMS * 32 : 1];
+const uint SUMS_AT_ONCE = 8;
+shared float found[16 * SUMS_AT_ONCE * 32];
 #else
 #include "dot4.glsl"
 #include "block_sum.glsl"
@@ -79,97 +80,96 @@ void main() {
     float sum[OWN];  // number SLICES · i + slice
     [[unroll]] for (uint i = 0; i < OWN; ++i) sum[i] = 0.0;
 
-#if defined(FLOATS) && defined(VARIANT_TEXELS)
-    float s[SUMS][16];
-    [[unroll]] for (uint i = 0; i < SUMS; ++i)
-        [[unroll]] for (uint j = 0; j < 16; ++j) s[i][j] = 0.0;
-    for (uint chunk = 0; chunk < cols / 32; ++chunk) {
-        float w[ROWS][32];
-        [[unroll]] for (uint r = 0; r < ROWS; ++r) decode32(base[r], chunk, w[r]);
-        [[unroll]] for (uint t = 0; t < TOKENS; ++t)
-            // Exchanges between lanes are dear here, and a fetch of the same texel in all lanes is not.
-            [[unroll]] for (uint j = 0; j < 8; ++j) {
-                vec4 some = texelFetch(x, int(x_row[t] / 4 + chunk * 8 + j));
-                [[unroll]] for (uint i = 0; i < 4; ++i)
-                    [[unroll]] for (uint r = 0; r < ROWS; ++r)
-                        s[r * TOKENS + t][(j * 4 + i) & 15] = fma(w[r][j * 4 + i], some[i], s[r * TOKENS + t][(j * 4 + i) & 15]);
-            }
-    }
-    for (uint k = cols / 32 * 32; k < cols; k += 16)
-        [[unroll]] for (uint j = 0; j < 16; ++j)
-            if (k + j < cols)
-                [[unroll]] for (uint r = 0; r < ROWS; ++r) {
-                    float one = element(base[r], k + j);
-                    [[unroll]] for (uint t = 0; t < TOKENS; ++t)
-                        s[r * TOKENS + t][j] = fma(one, texelFetch(x, int((x_row[t] + k + j) / 4))[(k + j) & 3], s[r * TOKENS + t][j]);
-                }
-    [[unroll]] for (uint i = 0; i < SUMS; ++i) sum[i] = tree(s[i]);
-#elif defined(FLOATS)
-    vec2 s[SUMS];  // stripes 2 · slice and the next
-    [[unroll]] for (uint i = 0; i < SUMS; ++i) s[i] = vec2(0.0);
-    for (uint k = 2 * slice; k < cols; k += 16) {
-        bool both = k + 1 < cols;
-        vec2 some[TOKENS];
-        [[unroll]] for (uint t = 0; t < TOKENS; ++t) some[t] = vec2(x[x_row[t] + k], both ? x[x_row[t] + k + 1] : 0.0);
-        [[unroll]] for (uint r = 0; r < ROWS; ++r) {
-            vec2 w = two(base[r], k);
-            [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
-                s[r * TOKENS + t].x = fma(w.x, some[t].x, s[r * TOKENS + t].x);
-                if (both) s[r * TOKENS + t].y = fma(w.y, some[t].y, s[r * TOKENS + t].y);
-            }
+#ifdef FLOATS
+    vec4 s[SUMS];  // stripes 4 · slice …
+    [[unroll]] for (uint i = 0; i < SUMS; ++i) s[i] = vec4(0.0);
+    for (uint k = 4 * slice; k < cols; k += 16) {
+        vec4 w[ROWS];
+        [[unroll]] for (uint r = 0; r < ROWS; ++r) w[r] = four(base[r], k);
+        [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
+#ifdef VARIANT_TEXELS  // rows are multiples of 4
+            vec4 some = texelFetch(x, int((x_row[t] + k) / 4));
+#else
+            vec4 some = vec4(0.0);
+            [[unroll]] for (uint i = 0; i < 4; ++i)
+                if (k + i < cols) some[i] = x[x_row[t] + k + i];
+#endif
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) s[r * TOKENS + t] = fma(w[r], some, s[r * TOKENS + t]);
         }
     }
-    [[unroll]] for (uint i = 0; i < SUMS; ++i) {
-        found[(i * 16 + 2 * slice) * 32 + lane] = s[i].x;
-        found[(i * 16 + 2 * slice + 1) * 32 + lane] = s[i].y;
+    // SUMS_AT_ONCE of them go through the workgroup's memory at a time.
+    [[unroll]] for (uint from = 0; from < SUMS; from += SUMS_AT_ONCE) {
+        if (from > 0) barrier();
+        [[unroll]] for (uint i = from; i < min(SUMS, from + SUMS_AT_ONCE); ++i)
+            [[unroll]] for (uint j = 0; j < 4; ++j) found[((i - from) * 16 + 4 * slice + j) * 32 + lane] = s[i][j];
+        barrier();
+        [[unroll]] for (uint o = from / SLICES; o < (from + SUMS_AT_ONCE) / SLICES && o < OWN; ++o) {
+            uint i = o * SLICES + slice;
+            if (i >= SUMS) continue;
+            float stripes[16];
+            [[unroll]] for (uint j = 0; j < 16; ++j) stripes[j] = found[((i - from) * 16 + j) * 32 + lane];
+            sum[o] = tree(stripes);
+        }
     }
-    barrier();
-    [[unroll]] for (uint o = 0; o < OWN; ++o) {
-        uint i = o * SLICES + slice;
-        if (i >= SUMS) continue;
-        float stripes[16];
-        [[unroll]] for (uint j = 0; j < 16; ++j) stripes[j] = found[(i * 16 + j) * 32 + lane];
-        sum[o] = tree(stripes);
+#else
+    int s[SUMS];
+    float m[SUMS], da[TOKENS];
+    vec2 d[ROWS];
+#ifdef VARIANT_TEXELS  // a software device: loops cost what lives across them
+    for (uint block = 0; block < blocks; ++block) {
+        [[unroll]] for (uint i = 0; i < SUMS; ++i) {
+            s[i] = 0;
+            m[i] = 0.0;
+        }
+#ifndef SMALL_BLOCKS
+        for (uint j = 0; j < CHUNKS; ++j) {
+            uint chunk = block * CHUNKS + j;
+#else
+        {
+            uint chunk = block;
+#endif
+            ivec2 scale[ROWS], low[ROWS];
+            float w[ROWS][32];
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+                uint q[8];
+                unpack32(base[r], chunk, q, d[r], scale[r], low[r]);
+                [[unroll]] for (uint i = 0; i < 32; ++i) w[r][i] = signed_byte(q[i / 4], i & 3);
+            }
+            [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
+                int at = int(x_row[t] + chunk * 9);
+                vec2 part[ROWS];
+                [[unroll]] for (uint r = 0; r < ROWS; ++r) part[r] = vec2(0.0);
+                [[unroll]] for (uint j = 0; j < 8; ++j) {
+                    vec4 some = texelFetch(x, at + int(j));
+                    [[unroll]] for (uint i = 0; i < 4; ++i)
+                        [[unroll]] for (uint r = 0; r < ROWS; ++r)
+                            part[r][HALVES * j / 8] = fma(w[r][j * 4 + i], some[i], part[r][HALVES * j / 8]);
+                }
+                vec4 tail = texelFetch(x, at + 8);
+                [[unroll]] for (uint r = 0; r < ROWS; ++r)
+                    add_chunk(vec2(scale[r]), vec2(low[r]), part[r], tail, s[r * TOKENS + t], m[r * TOKENS + t]);
+                da[t] = tail.x;
+            }
+        }
+        [[unroll]] for (uint i = 0; i < SUMS; ++i) sum[i] = add_term(block_term(d[i / TOKENS], da[i % TOKENS], s[i], m[i]), sum[i]);
     }
 #else
     for (uint done = 0; done < blocks; done += SLICES * WINDOW) {
         for (uint v = 0; v < WINDOW; ++v) {
             uint block = done + v * SLICES + slice;
-            int s[SUMS];
-            float m[SUMS], da[TOKENS];
-            vec2 d[ROWS];
             [[unroll]] for (uint i = 0; i < SUMS; ++i) {
                 s[i] = 0;
                 m[i] = 0.0;
             }
-            if (SLICES > 1 && block >= blocks) {  // adds nothing
+            if (block >= blocks) {  // adds nothing
                 [[unroll]] for (uint t = 0; t < TOKENS; ++t) da[t] = 0.0;
                 [[unroll]] for (uint r = 0; r < ROWS; ++r) d[r] = vec2(0.0);
             } else {
-                for (uint chunk = block * CHUNKS; chunk < (block + 1) * CHUNKS; ++chunk) {
-                    uint q[ROWS][8];
+                for (uint j = 0; j < CHUNKS; ++j) {
+                    uint chunk = block * CHUNKS + j, q[ROWS][8];
                     ivec2 scale[ROWS], low[ROWS];
                     [[unroll]] for (uint r = 0; r < ROWS; ++r) unpack32(base[r], chunk, q[r], d[r], scale[r], low[r]);
-#ifdef VARIANT_TEXELS
-                    float w[ROWS][32];
-                    [[unroll]] for (uint r = 0; r < ROWS; ++r)
-                        [[unroll]] for (uint i = 0; i < 32; ++i) w[r][i] = signed_byte(q[r][i / 4], i & 3);
-#endif
                     [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
-#ifdef VARIANT_TEXELS
-                        int at = int(x_row[t] + chunk * 9);
-                        vec2 part[ROWS];
-                        [[unroll]] for (uint r = 0; r < ROWS; ++r) part[r] = vec2(0.0);
-                        [[unroll]] for (uint j = 0; j < 8; ++j) {
-                            vec4 some = texelFetch(x, at + int(j));
-                            [[unroll]] for (uint i = 0; i < 4; ++i)
-                                [[unroll]] for (uint r = 0; r < ROWS; ++r)
-                                    part[r][HALVES * j / 8] = fma(w[r][j * 4 + i], some[i], part[r][HALVES * j / 8]);
-                        }
-                        vec4 tail = texelFetch(x, at + 8);
-                        [[unroll]] for (uint r = 0; r < ROWS; ++r)
-                            add_chunk(vec2(scale[r]), vec2(low[r]), part[r], tail, s[r * TOKENS + t], m[r * TOKENS + t]);
-#else
                         uint at = x_row[t] + chunk * 3;
                         uvec4 some[2] = {x_quads[at], x_quads[at + 1]};
                         vec4 tail = uintBitsToFloat(x_quads[at + 2]);
@@ -178,7 +178,6 @@ void main() {
                             [[unroll]] for (uint j = 0; j < 8; ++j) part[HALVES * j / 8] += dot4(q[r][j], some[j / 4][j & 3]);
                             add_chunk(scale[r], low[r], part, tail, s[r * TOKENS + t], m[r * TOKENS + t]);
                         }
-#endif
                         da[t] = tail.x;
                     }
                 }
@@ -206,6 +205,7 @@ void main() {
             barrier();
         }
     }
+#endif
 #endif
     [[unroll]] for (uint o = 0; o < OWN; ++o) {
         uint i = o * SLICES + slice, t = i % TOKENS;

@@ -1,4 +1,5 @@
-// Each way of multiplying of a graphics device, whichever it takes by itself, against the reference: more tokens and rows than
+// Each way of multiplying of a graphics device, whichever it takes by itself, against the reference,
+// bit for bit (docs/numerics.md): more tokens and rows than
 // a tile and no multiple of it, several tiles, bias, experts, heads.
 #include <limits>
 
@@ -21,7 +22,7 @@ TEST_P(ProductPaths, Linear) {
         g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight(), bias.weight())));
         const std::vector<float> expected = run_graph({}, g, {{{n}}});
         for (const BackendSetup& setup : product_setups())
-            expect_close(run_graph(setup, g, {{{n}}}), expected, name_of(setup) + ", " + std::to_string(n) + " tokens");
+            expect_same_bits(run_graph(setup, g, {{{n}}}), expected, name_of(setup) + ", " + std::to_string(n) + " tokens");
     }
 }
 
@@ -43,7 +44,7 @@ TEST(ProductPathsOf, Experts) {
             g.combine_experts(g.linear_experts(g.gather_experts(h, routing), routing, w.weight(experts), bias.weight()), routing)));
         const std::vector<float> expected = run_graph({}, g, {{{n}}});
         for (const BackendSetup& setup : product_setups())
-            expect_close(run_graph(setup, g, {{{n}}}), expected, name_of(setup) + " " + std::string(info(dtype).name));
+            expect_same_bits(run_graph(setup, g, {{{n}}}), expected, name_of(setup) + " " + std::string(info(dtype).name));
     }
 }
 
@@ -57,7 +58,7 @@ TEST(ProductPathsOf, Heads) {
         g.set_logits(g.take_outputs(g.linear_heads(g.embed(x.weight()), w.weight(heads))));
         const std::vector<float> expected = run_graph({}, g, {{{n}}});
         for (const BackendSetup& setup : product_setups())
-            expect_close(run_graph(setup, g, {{{n}}}), expected, name_of(setup) + " " + std::string(info(dtype).name));
+            expect_same_bits(run_graph(setup, g, {{{n}}}), expected, name_of(setup) + " " + std::string(info(dtype).name));
     }
 }
 
@@ -91,7 +92,7 @@ TEST(ProductPathsOf, ActivationsThatAreNoNumbers) {
                     a.push_back(have);
                     b.push_back(want);
                 }
-            expect_close(a, b, name_of(setup));
+            expect_same_bits(a, b, name_of(setup));
             EXPECT_EQ(a.size(), 3 * rows);
         }
     }

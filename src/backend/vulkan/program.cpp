@@ -825,8 +825,9 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 // A software device has neither lanes to fill nor fast exchange, but decodes weights slowly.
                 const std::uint32_t rows = !device.software ? 1 : floats ? 4 : 8;
                 const std::uint32_t slices =
-                    floats ? (texels ? 1 : 8)
-                           : slices_of(device, rows * tokens,
+                    floats   ? 4
+                    : texels ? 1
+                             : slices_of(device, rows * tokens,
                                        op.weight.dtype == DType::Q4_1 || op.weight.dtype == DType::Q5_1);
                 Range x = value(op.in[0]);
                 if (p.quantised.form != Activations::f32) {
