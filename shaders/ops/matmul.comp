@@ -9,6 +9,7 @@
 // A lane has one row of each of its ROWS groups of 32. SLICES parts of a workgroup share the blocks of a row, or (4 of them)
 // the stripes, and leave what they found in the workgroup's memory, where each of them then adds some of the sums in order.
 #include "common.glsl"
+#include "exact.glsl"
 layout(constant_id = 0) const uint TOKENS = 1;
 layout(constant_id = 1) const uint ROWS = 1;
 layout(constant_id = 2) const uint SLICES = 1;  // of floats: 4
@@ -40,7 +41,6 @@ layout(set = 0, binding = 5) readonly buffer RoutingBuffer { uint routing[]; };
 
 const uint SUMS = ROWS * TOKENS, OWN = (SUMS + SLICES - 1) / SLICES;  // of those, a slice's at the end
 #ifdef FLOATS
-#include "stripes.glsl"
 const uint SUMS_AT_ONCE = 8;
 shared float found[16 * SUMS_AT_ONCE * 32];
 #else
@@ -143,7 +143,7 @@ void main() {
                     vec4 some = texelFetch(x, at + int(j));
                     [[unroll]] for (uint i = 0; i < 4; ++i)
                         [[unroll]] for (uint r = 0; r < ROWS; ++r)
-                            part[r][HALVES * j / 8] = fma(w[r][j * 4 + i], some[i], part[r][HALVES * j / 8]);
+                            part[r][HALVES * j / 8] += w[r][j * 4 + i] * some[i];  // integers below 2^24
                 }
                 vec4 tail = texelFetch(x, at + 8);
                 [[unroll]] for (uint r = 0; r < ROWS; ++r)

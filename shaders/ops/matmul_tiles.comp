@@ -5,6 +5,7 @@
 // variants: BUFFERS
 // variants of quantised formats: DOTS
 #include "common.glsl"
+#include "exact.glsl"
 layout(constant_id = 3) const uint KIND = 0;  // 1: rows grouped by expert; 2: a slab for each part of a row
 layout(constant_id = 4) const bool BIAS = false;
 layout(local_size_x = 256) in;
