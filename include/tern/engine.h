@@ -29,6 +29,10 @@ struct SessionOptions {
     std::uint32_t sequences = 1;  // sequences that may be alive at once
     KvType kv_type = KvType::f16;
     std::uint32_t batch = 512;    // most tokens computed at once; longer input is cut into pieces (same bits)
+    // Called by the constructor with the fraction done, 0 to 1, while it copies weights to graphics devices;
+    // not at all where they stay in the file or are there already. Return false to cancel (Error(cancelled)):
+    // nothing is kept. A device may be locked meanwhile, so it must not wait for another session or engine.
+    std::function<bool(double)> progress{};
 };
 
 // Tokens to append to one sequence.
@@ -87,6 +91,7 @@ struct EngineOptions {
     // for which it does not suffice is computed again when its turn comes: the same bits, but it takes time.
     std::uint64_t park_memory = 0;
     bool prefix_cache = true;  // pages of earlier requests are kept while there is room, and found by their tokens
+    std::function<bool(double)> progress{};  // as SessionOptions::progress
 };
 
 // What to do with a request that may need more positions than the context has.

@@ -102,6 +102,9 @@ struct WeightBytes {
     std::uint64_t there = 0;
 };
 
+// Called with the bytes of weights that were copied since the last call. What it throws ends the copying.
+using Copied = std::function<void(std::uint64_t bytes)>;
+
 class Backend {
 public:
     virtual ~Backend() = default;
@@ -116,6 +119,10 @@ public:
     // KvMemory::page_bytes() of such memory.
     virtual std::uint64_t page_bytes(const graph::Graph&, const KvGroups& groups, KvType) const { return groups.page_bytes; }
     virtual WeightBytes weight_bytes(const graph::Graph& graph) = 0;
+    // Copies the matrices of a graph to the device, but those that are there. They stay as long as what is
+    // returned, or a program that was compiled in the meantime. Nothing where weights are not copied
+    // (Place::device).
+    virtual std::shared_ptr<const void> copy_weights(const graph::Graph&, const Copied&) { return nullptr; }
     virtual Place place() const { return {}; }
     // What Program::scratch_bytes() of compile() would be; takes no memory.
     virtual std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) = 0;

@@ -321,7 +321,7 @@ Machine::Machine(Model model, const MachineOptions& options)
     parts_ = backend::split::Parts(impl.runtime.impl()->backends, impl.graph, plan_.groups, options.kv_type, plan_.layout);
     kv_ = parts_.make_kv(plan_.pages);
     pool_ = kv::PagePool(plan_.pages);
-    program_ = parts_.compile({plan_.batch, plan_.outputs, plan_.context});
+    program_ = parts_.compile({plan_.batch, plan_.outputs, plan_.context}, options.progress);
 }
 
 void Machine::log_layout() const {

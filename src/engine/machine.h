@@ -1,6 +1,7 @@
 // What a Session and an Engine share: a model's compiled programs and its KV cache, ready to evaluate batches.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,6 +23,7 @@ struct MachineOptions {
     std::uint32_t batch = 512;
     std::uint32_t outputs = 16;    // rows of logits that the usual program has room for
     std::uint64_t park_memory = 0; // counted only
+    std::function<bool(double)> progress{};  // SessionOptions::progress
 };
 
 // Sizes, before anything is taken.

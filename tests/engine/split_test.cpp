@@ -34,6 +34,13 @@ public:
         return cpu_->scratch_bytes(graph, limits);
     }
     backend::WeightBytes weight_bytes(const graph::Graph& graph) override { return {graph::weight_bytes(graph), 0}; }
+    // Nothing is copied, but told piece by piece.
+    std::shared_ptr<const void> copy_weights(const graph::Graph& graph,
+                                             const backend::Copied& copied) override {
+        for (const graph::Op& op : graph.ops())
+            if (op.weight) copied(op.weight.bytes());
+        return std::make_shared<int>(0);
+    }
     backend::Place place() const override {
         return {.name = "device " + std::to_string(number_), .number = number_, .device = true, .memory = memory_};
     }
@@ -307,6 +314,47 @@ TEST(Split, AContextThatNobodyAskedForIsShorterBeforeLayersLeave) {
     EXPECT_TRUE(forced.fits);
     EXPECT_LT(forced.context, 32768u);
     EXPECT_GE(forced.context, 16384u - 256);
+}
+
+TEST(Split, OneFractionOfAllDevicesIsTold) {
+    const Model model = model_on(runtime_with({0, 0}, 4), 5);
+    const MemoryPlan plan = Engine::plan(model, {.context = 64});
+    ASSERT_EQ(plan.devices.size(), 3u);
+    std::vector<double> told;
+    const auto note = [&](double fraction) {
+        told.push_back(fraction);
+        return true;
+    };
+    const Session session(model, {.context = 64, .progress = note});
+    ASSERT_GT(told.size(), 30u);
+    EXPECT_EQ(told.front(), 0);
+    EXPECT_EQ(told.back(), 1);
+    EXPECT_EQ(std::adjacent_find(told.begin(), told.end(), std::greater_equal<>()), told.end())
+        << "they ascend";
+    // The first device's share is met on the way.
+    const double first = static_cast<double>(plan.devices[1].weights) /
+                         static_cast<double>(plan.devices[1].weights + plan.devices[2].weights);
+    EXPECT_TRUE(std::any_of(told.begin(), told.end(), [&](double f) { return std::abs(f - first) < 1e-9; }));
+    const std::vector<double> once = std::exchange(told, {});
+    const Engine engine(model, {.context = 64, .progress = note});
+    EXPECT_EQ(told, once);
+    // Cancelled at each of them.
+    for (std::size_t i = 0; i < once.size(); ++i) {
+        std::size_t calls = 0;
+        try {
+            Session(model, {.context = 64, .progress = [&](double) { return calls++ < i; }});
+            ADD_FAILURE() << "went on";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), ErrorCode::cancelled);
+            EXPECT_NE(std::string(e.what()).find("device "), std::string::npos) << e.what();
+        }
+        EXPECT_EQ(calls, i + 1);
+    }
+    // Where nothing is copied nothing is told.
+    told.clear();
+    const Session on_cpu(model_on(Runtime({.threads = 2})), {.context = 64, .progress = note});
+    const Session none(model_on(runtime_with({0}, 0)), {.context = 64, .progress = note});
+    EXPECT_TRUE(told.empty());
 }
 
 TEST(Split, AModelThatCannotBeCut) {

@@ -67,6 +67,84 @@ TEST(VulkanEngine, GivesTheCpusTextOfStories260k) {
 }
 
 #if TERN_TESTS_VULKAN
+// The CPU and an open device.
+Runtime runtime_on(const std::shared_ptr<backend::vulkan::Device>& device,
+                   std::optional<std::uint32_t> layers = {}) {
+    Runtime runtime({.threads = 2});
+    runtime.impl()->options.gpu_layers = layers;
+    runtime.impl()->backends.push_back(backend::vulkan::make_vulkan_on(device));
+    return runtime;
+}
+std::shared_ptr<backend::vulkan::Device> open_device() {
+    return backend::vulkan::Device::open({.name = vulkan_device(), .cache_folder = {}, .log = {}});
+}
+
+TEST(VulkanEngine, TellsHowMuchOfTheWeightsIsThereAndKeepsNothingWhenCancelled) {
+    if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
+    TERN_REFERENCE(path, "models/stories260k.gguf");
+    const auto device = open_device();
+    for (const std::uint32_t layers : {2u, 99u}) {
+        const Model model = Model::load(runtime_on(device, layers), path);
+        std::vector<double> told;
+        const auto note = [&](double fraction) {
+            told.push_back(fraction);
+            return true;
+        };
+        {
+            const Session session(model, {.context = 64, .progress = note});
+            ASSERT_GT(told.size(), 10u);
+            EXPECT_EQ(told.front(), 0);
+            EXPECT_EQ(told.back(), 1);
+            EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+            // The last matrix was the output's: all but norms was told piece by piece.
+            EXPECT_GT(told[told.size() - 2], 0.9);
+            // The matrices are there for a second one.
+            const std::size_t before = std::exchange(told, {}).size();
+            const Session second(model, {.context = 64, .progress = note});
+            EXPECT_LT(told.size(), before / 2);
+        }
+        device->release_staging();
+        const std::uint64_t idle = device->allocated();
+        for (const std::size_t at : {std::size_t{0}, std::size_t{1}, std::size_t{7}}) {
+            std::size_t calls = 0;
+            const auto cancel = [&](double) { return calls++ < at; };
+            for (const bool engine : {false, true}) {
+                calls = 0;
+                try {
+                    if (engine)
+                        Engine(model, {.context = 64, .progress = cancel});
+                    else
+                        Session(model, {.context = 64, .progress = cancel});
+                    ADD_FAILURE() << "went on";
+                } catch (const Error& e) {
+                    EXPECT_EQ(e.code(), ErrorCode::cancelled) << e.what();
+                }
+                EXPECT_EQ(device->allocated(), idle);
+            }
+        }
+    }
+    // An embedder copies when it is first used, and can be used after it was cancelled.
+    const Model model = Model::load(runtime_on(device), path);
+    bool go_on = false;
+    std::size_t calls = 0;
+    Embedder embedder(model, {.batch = 16, .progress = [&](double) {
+                                  ++calls;
+                                  return go_on;
+                              }});
+    const std::uint64_t idle = device->allocated();
+    const std::vector<std::vector<TokenId>> text{some_tokens(10, 1, 500)}, longer{some_tokens(40, 1, 500)};
+    EXPECT_EQ(calls, 0u);
+    EXPECT_THROW(embedder.embed(text), Error);
+    EXPECT_EQ(calls, 1u);
+    EXPECT_EQ(device->allocated(), idle);
+    go_on = true;
+    EXPECT_EQ(embedder.embed(text).size(), 1u);
+    EXPECT_GT(calls, 10u);
+    const std::size_t before = calls;
+    embedder.embed(longer);
+    EXPECT_EQ(calls, before);
+}
+
 TEST(VulkanEngine, ALostDeviceEndsItsRequestsAndNothingElse) {
     if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
     TERN_REFERENCE(path, "models/stories260k.gguf");

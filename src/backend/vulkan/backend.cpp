@@ -40,6 +40,9 @@ public:
         return VulkanKv::page_bytes(graph, groups, type);
     }
     WeightBytes weight_bytes(const graph::Graph& graph) override { return weights_.bytes(graph); }
+    std::shared_ptr<const void> copy_weights(const graph::Graph& graph, const Copied& copied) override {
+        return weights_.copy(graph, copied);
+    }
     Place place() const override {
         const std::lock_guard lock(device_->mutex());
         const DeviceInfo& d = device_->info();

@@ -660,6 +660,11 @@ void Device::upload(const Buffer& to, std::uint64_t offset, std::uint64_t bytes,
     }
 }
 
+void Device::release_staging() noexcept {
+    const std::lock_guard lock(mutex_);
+    staging_.reset();
+}
+
 void Device::download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to) {
     const std::lock_guard lock(mutex_);
     if (!staging_)

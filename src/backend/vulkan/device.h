@@ -134,6 +134,8 @@ public:
     void upload(const Buffer& to, std::uint64_t offset, std::uint64_t bytes, std::uint64_t grain,
                 const std::function<void(std::uint64_t begin, std::span<std::byte> piece)>& fill);
     void download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to);
+    // Gives back the host memory that they keep for their next use.
+    void release_staging() noexcept;
 
     VkCommandPool command_pool() const noexcept { return command_pool_; }
     void log(bool warning, const std::string& text) const {

@@ -91,7 +91,11 @@ const Op* input_of(const graph::Graph& graph) {
 
 }  // namespace
 
-std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
+std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w, const Copied& copied) {
+    if (device_row_words(w.dtype, w.cols) == 0)
+        throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan' has no shader for format {} "
+                                                        "(tensor '{}'); backend 'cpu' has kernels for it",
+                                                        info(w.dtype).name, w.name));
     const std::lock_guard lock(device_->mutex());
     std::weak_ptr<const DeviceWeight>& known = known_[{w.data, w.rows * w.slabs, w.cols, w.dtype}];
     if (auto weight = known.lock()) return weight;
@@ -100,10 +104,22 @@ std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
         std::shared_ptr<Device> device;
         DeviceWeight weight;
     };
-    auto kept = std::make_shared<Kept>(Kept{device_, DeviceWeight(*device_, w)});
+    auto kept = std::make_shared<Kept>(Kept{device_, DeviceWeight(*device_, w, copied)});
     std::shared_ptr<const DeviceWeight> weight(kept, &kept->weight);
     known = weight;
     return weight;
+}
+
+std::shared_ptr<const void> WeightStore::copy(const graph::Graph& graph, const Copied& copied) {
+    auto kept = std::make_shared<std::vector<std::shared_ptr<const DeviceWeight>>>();
+    try {
+        for (const Op& op : graph.ops())
+            if (in_blocks(op.kind)) kept->push_back(get(op.weight, copied));
+    } catch (...) {
+        device_->release_staging();
+        throw;
+    }
+    return kept;
 }
 
 WeightBytes WeightStore::bytes(const graph::Graph& graph) {
@@ -333,13 +349,6 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
             case OpKind::linear:
             case OpKind::linear_heads:
             case OpKind::linear_experts:
-                if (device_row_words(op.weight.dtype, op.weight.cols) == 0)
-                    throw Error(
-                        ErrorCode::unsupported,
-                        fmt::format(
-                            "backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has "
-                            "kernels for it",
-                            info(op.weight.dtype).name, op.weight.name));
                 if (op.kind != OpKind::embed)
                     paths_[op.weight.dtype] = path ? *path : paths.of(op.weight.dtype);
                 weights_[&op] = store.get(op.weight);

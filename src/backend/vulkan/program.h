@@ -25,7 +25,10 @@ class VulkanKv;
 class WeightStore {
 public:
     explicit WeightStore(std::shared_ptr<Device> device) : device_(std::move(device)) {}
-    std::shared_ptr<const DeviceWeight> get(const graph::Weight& weight);
+    // Copies it where it is not there. Error(unsupported) for a format without a shader.
+    std::shared_ptr<const DeviceWeight> get(const graph::Weight& weight, const Copied& copied = {});
+    // Backend::copy_weights. The device is locked for one weight at a time.
+    std::shared_ptr<const void> copy(const graph::Graph& graph, const Copied& copied);
     // Of all weights of a program; takes nothing.
     WeightBytes bytes(const graph::Graph& graph);
 

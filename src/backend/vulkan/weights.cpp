@@ -84,7 +84,9 @@ std::uint64_t device_bytes(const graph::Weight& w) {
            4;
 }
 
-DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(round_up(w.rows, kGroupRows)) {
+DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w,
+                           const std::function<void(std::uint64_t)>& copied)
+    : padded_(round_up(w.rows, kGroupRows)) {
     const std::span<const std::uint32_t> parts = parts_of(w.dtype);
     const std::uint64_t words = device_row_words(w.dtype, w.cols), blocks = w.cols / info(w.dtype).block;
     const std::uint64_t block_bytes = info(w.dtype).block_bytes;
@@ -140,8 +142,12 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
                             std::memcpy(to + i * kGroupRows + lane * 4, &row[i], 16);
                     }
                 }
+                if (copied) copied(piece.size());
             });
-        if (!table.empty()) device.upload(slab.buffer, bytes, std::as_bytes(std::span(table)));
+        if (!table.empty()) {
+            device.upload(slab.buffer, bytes, std::as_bytes(std::span(table)));
+            if (copied) copied(table_bytes);
+        }
         bytes_ += bytes + table_bytes;
         slabs_.push_back(std::move(slab));
     }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -33,7 +34,10 @@ public:
         std::uint64_t first_row = 0;  // of all experts' (padded) rows
         std::uint64_t rows = 0;
     };
-    DeviceWeight(Device& device, const graph::Weight& weight);
+    // `copied` is called with the bytes of each piece, which together are device_bytes(). What it throws
+    // gives all back.
+    DeviceWeight(Device& device, const graph::Weight& weight,
+                 const std::function<void(std::uint64_t)>& copied = {});
     const std::vector<Slab>& slabs() const noexcept { return slabs_; }
     std::uint64_t padded_rows() const noexcept { return padded_; }  // of one expert
     std::uint64_t bytes() const noexcept { return bytes_; }
