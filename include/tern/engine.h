@@ -249,8 +249,9 @@ struct DevicePlan {
     std::uint64_t weights = 0;   // on the CPU mapped from the file; a tensor of two parts counts in both
     std::uint64_t kv = 0;
     std::uint64_t scratch = 0;
-    // What may be taken there: of a device its memory but for a reserve of 5 % (at least 128 MiB) and what is taken already;
-    // on the CPU what is available, beside mapped weights. 0: not known.
+    // What may be taken there: of a device its memory, or as much as the driver leaves to this process where
+    // it says so, but for a reserve of 5 % (at least 128 MiB) and what is taken already; on the CPU what is
+    // available, beside mapped weights. 0: not known.
     std::uint64_t memory = 0;
     bool copied = false;         // a device, to which the weights are copied
     bool fits = true;

@@ -91,7 +91,7 @@ struct Place {
     std::uint32_t number = 0;    // among the devices of its backend
     bool device = false;         // memory that is counted apart: weights are copied there
     bool shares_memory = false;  // … but is the host's (integrated and software devices)
-    std::uint64_t memory = 0;    // bytes of a device in all; 0: not known
+    std::uint64_t memory = 0;    // bytes that this process may take of a device in all, now; 0: not known
     std::uint64_t taken = 0;     // of these by this backend
     std::uint64_t reserve = 0;   // of these that a plan leaves: for other programs and what the allocator rounds up
 };

@@ -92,7 +92,9 @@ public:
     Planner(const Model& model, const MachineOptions& options)
         : impl_(*model.impl()), options_(options), backends_(impl_.runtime.impl()->backends),
           groups_(backend::kv_groups(impl_.graph, options.kv_type)), available_(base::available_memory()) {
-        for (std::size_t i = 1; i < backends_.size(); ++i) device_memory_.push_back(free_memory(backends_[i]->place()));
+        // Once, so that all layouts are compared over the same numbers, which other programs change.
+        for (const auto& backend : backends_) places_.push_back(backend->place());
+        for (std::size_t i = 1; i < places_.size(); ++i) device_memory_.push_back(free_memory(places_[i]));
     }
 
     const backend::KvGroups& groups() const noexcept { return groups_; }
@@ -126,7 +128,7 @@ public:
             const std::uint64_t scratch = part.backend->scratch_bytes(*part.graph, limits);
             const std::uint64_t page = part.backend->page_bytes(*part.graph, part.groups, options_.kv_type);
             const backend::WeightBytes weights = part.backend->weight_bytes(*part.graph);
-            const backend::Place place = part.backend->place();
+            const backend::Place& place = places_[part.index];
             const auto take = [&](Room& room) {
                 room.beside += scratch;
                 room.page_bytes += page;
@@ -178,6 +180,7 @@ private:
     const Backends& backends_;
     const backend::KvGroups groups_;
     const std::uint64_t available_;
+    std::vector<backend::Place> places_;
     std::vector<std::uint64_t> device_memory_;
 };
 

@@ -145,6 +145,36 @@ TEST(VulkanEngine, TellsHowMuchOfTheWeightsIsThereAndKeepsNothingWhenCancelled) 
     EXPECT_EQ(calls, before);
 }
 
+// What the driver leaves to this process decides which layers lie on the device, each time a plan is made.
+TEST(VulkanEngine, APlanAsksHowMuchIsLeft) {
+    if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
+    TERN_REFERENCE(path, "models/stories260k.gguf");
+    const auto device = open_device();
+    const Model model = Model::load(runtime_on(device), path),
+                three = Model::load(runtime_on(device, 3), path);
+    const EngineOptions options{.context = 64};
+    const DevicePlan part = Engine::plan(three, options).devices.back();
+    const std::uint64_t need = part.weights + part.kv + part.scratch, reserve = 128 * MiB;
+    const auto layers = [&](std::uint64_t budget, std::uint64_t others) {
+        device->pretend_budget(budget, others);
+        const DevicePlan d = Engine::plan(model, options).devices.back();
+        return d.copied ? d.layers : 0;
+    };
+    // A software device's usage is that of the whole system, and not counted.
+    const std::uint64_t used = device->info().software ? 0 : 32 * MiB, taken = device->allocated();
+    EXPECT_EQ(layers(reserve + taken + need + used, 32 * MiB), 3u);
+    EXPECT_EQ(Engine::plan(model, options).devices.back().memory, need);
+    EXPECT_EQ(layers(reserve + taken + need + used - 1, 32 * MiB), 2u);
+    EXPECT_EQ(layers(0, 0), 0u);
+    EXPECT_EQ(layers(reserve + taken + 64 * MiB, 0), 5u);
+    // More than there is helps nothing.
+    device->pretend_budget(~std::uint64_t{0}, 0);
+    EXPECT_EQ(device->budget(), device->info().memory);
+    EXPECT_EQ(layers(reserve + taken + need + used, 32 * MiB), 3u);
+    const Engine engine(model, options);
+    EXPECT_EQ(engine.memory().layers_left, 2u);
+}
+
 TEST(VulkanEngine, ALostDeviceEndsItsRequestsAndNothingElse) {
     if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
     TERN_REFERENCE(path, "models/stories260k.gguf");

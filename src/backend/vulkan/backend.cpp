@@ -46,13 +46,14 @@ public:
     Place place() const override {
         const std::lock_guard lock(device_->mutex());
         const DeviceInfo& d = device_->info();
+        const std::uint64_t memory = device_->budget().value_or(d.memory);
         return {.name = d.name,
                 .number = d.number,
                 .device = true,
                 .shares_memory = d.software || d.kind == "integrated",
-                .memory = d.memory,
+                .memory = memory,
                 .taken = device_->allocated(),
-                .reserve = std::max(d.memory / 20, kLeastReserve)};
+                .reserve = std::max(memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
         return VulkanProgram::scratch_bytes(graph, limits);
@@ -79,6 +80,7 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
                               .kind = d.software ? "software" : d.kind,
                               .driver = d.driver,
                               .memory = d.memory,
+                              .budget = d.budget.value_or(0),
                               .enabled = {},
                               .disabled = {},
                               .unusable = d.unusable,
