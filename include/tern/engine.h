@@ -255,6 +255,9 @@ struct DevicePlan {
     std::uint64_t memory = 0;
     bool copied = false;         // a device, to which the weights are copied
     bool fits = true;
+    // What but its memory keeps these layers from the device, and what would help: a shader sees too little
+    // of a buffer for their KV cache, there is no shader for a format …
+    std::string obstacle{};
 };
 
 // What an engine will take, in bytes, before it takes it.
@@ -275,8 +278,14 @@ struct MemoryPlan {
     std::uint32_t max_parallel = 0;
     bool fits = true;                  // everywhere
     std::vector<DevicePlan> devices;   // in the order of the layers; at least one
-    // Layers that stay on the CPU because the devices' memory does not hold more; RuntimeOptions::gpu_layers is unset then.
+    // Layers that stay on the CPU because the devices do not hold more; RuntimeOptions::gpu_layers is unset
+    // then.
     std::uint32_t layers_left = 0;
+    std::string why_left{};  // as DevicePlan::obstacle, of the next layer; empty where it is the memory
+    // Where RuntimeOptions::gpu_layers is more than the devices hold: the number that they would.
+    std::uint32_t layers_fit = 0;
+    // Why `kv` is less than EngineOptions::kv_memory: a device whose shaders see no more. Empty: it is not.
+    std::string less_kv{};
 };
 
 // A moment of an engine. Every page of the pool is counted once: used, cached or free.

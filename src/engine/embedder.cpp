@@ -99,11 +99,18 @@ struct Embedder::Impl {
         const bool whole = std::any_of(graph.ropes().begin(), graph.ropes().end(),
                                        [](const graph::Rope& rope) { return !rope.long_inv_freq.empty(); });
         const backend::Limits limits{tokens, outputs, whole ? std::max(tokens, longest) : tokens};
+        const std::uint64_t pages = texts * std::max<std::uint64_t>(1, groups.count());
+        if (const auto found = backend().obstacle(graph, limits)) throw Error(found->code, found->text);
+        if (const backend::PageLimit limit = backend().page_limit(graph, groups, KvType::f32);
+            pages > limit.pages)
+            throw Error(ErrorCode::out_of_memory, fmt::format("{}, which is less than a batch of {} tokens "
+                                                              "needs; shorter texts or a smaller batch would "
+                                                              "need less",
+                                                              limit.why, tokens));
         if (weights.empty()) {
             const backend::split::Part all{.backend = &backend(), .graph = &graph, .groups = {}};
             weights = backend::split::copy_weights({&all, 1}, options.progress);
         }
-        const std::uint64_t pages = texts * std::max<std::uint64_t>(1, groups.count());
         const std::uint64_t bytes = pages * groups.page_bytes + backend().scratch_bytes(graph, limits);
         base::Budget& budget = model.runtime().impl()->budget;
         const std::uint64_t available = base::available_memory();

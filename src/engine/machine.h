@@ -36,7 +36,9 @@ struct MachinePlan {
     std::uint32_t outputs = 0;
     std::uint32_t pages = 0;
     bool reduced = false;         // the context is shorter than the model's because of the memory
+    std::string why_reduced;      // what but the memory keeps it from being longer; empty: nothing
     bool divisible = true;        // layers can lie apart
+    std::optional<backend::Obstacle> obstacle;  // what no memory would help
     MemoryPlan memory;
 };
 // Error(invalid_argument): an option out of range. What does not fit is not an error here; see MemoryPlan::fits.

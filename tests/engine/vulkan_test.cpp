@@ -1,6 +1,8 @@
 // Engines on a Vulkan device: the CPU's greedy texts, and what happens when the device is lost.
 #include "support.h"
 
+#include <map>
+
 #include "backend/runtime_impl.h"
 #include "support/vulkan.h"
 
@@ -173,6 +175,48 @@ TEST(VulkanEngine, APlanAsksHowMuchIsLeft) {
     EXPECT_EQ(layers(reserve + taken + need + used, 32 * MiB), 3u);
     const Engine engine(model, options);
     EXPECT_EQ(engine.memory().layers_left, 2u);
+}
+
+// Whatever a shader sees of a buffer: what the plan says fits can be made, and nothing else.
+TEST(VulkanEngine, ThePlanKnowsWhatAShaderSees) {
+    if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
+    TERN_REFERENCE(path, "models/stories260k.gguf");
+    const auto device = open_device();
+    std::map<std::string, int> outcomes;
+    for (const std::optional<std::uint32_t> layers :
+         {std::optional<std::uint32_t>(), std::optional(3u), std::optional(99u)}) {
+        const Model model = Model::load(runtime_on(device, layers), path);
+        for (const std::uint64_t binding : {20u << 10, 60u << 10, 100u << 10, 300u << 10, 16u << 20})
+            for (const std::uint32_t context : {0u, 64u, 512u})
+                for (const std::uint32_t batch : {16u, 512u}) {
+                    device->limit_binding(binding);
+                    const EngineOptions options{.context = context, .batch = batch};
+                    const MemoryPlan plan = Engine::plan(model, options);
+                    const std::uint64_t before = device->allocated();
+                    const std::string where =
+                        std::to_string(binding) + " " + std::to_string(context) + " " + std::to_string(batch);
+                    try {
+                        Engine engine(model, options);
+                        EXPECT_TRUE(plan.fits) << where;
+                        const Reply reply = engine.submit(ids(some_tokens(40, 1, 500), 2));
+                        ++outcomes[plan.devices.back().copied ? "made" : "on the CPU"];
+                    } catch (const Error& e) {
+                        EXPECT_FALSE(plan.fits) << where << ": " << e.what();
+                        EXPECT_NE(
+                            std::string(e.what()).find("MiB that a shader of this device sees") !=
+                                std::string::npos,
+                            std::string(e.what()).find("a shader sees no more than") != std::string::npos)
+                            << e.what();
+                        EXPECT_EQ(device->allocated(), before);
+                        ++outcomes["refused"];
+                    }
+                    if (!layers) {
+                        EXPECT_TRUE(plan.fits) << where;
+                        EXPECT_EQ(plan.layers_left == 0, plan.why_left.empty()) << where;
+                    }
+                }
+    }
+    for (const char* outcome : {"made", "on the CPU", "refused"}) EXPECT_GT(outcomes[outcome], 3) << outcome;
 }
 
 TEST(VulkanEngine, ALostDeviceEndsItsRequestsAndNothingElse) {

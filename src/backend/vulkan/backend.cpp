@@ -39,6 +39,12 @@ public:
     std::uint64_t page_bytes(const graph::Graph& graph, const KvGroups& groups, KvType type) const override {
         return VulkanKv::page_bytes(graph, groups, type);
     }
+    PageLimit page_limit(const graph::Graph& graph, const KvGroups& groups, KvType type) const override {
+        return VulkanKv::page_limit(device_->info(), graph, groups, type);
+    }
+    std::optional<Obstacle> obstacle(const graph::Graph& graph, const Limits& limits) const override {
+        return VulkanProgram::obstacle(device_->info(), graph, limits);
+    }
     WeightBytes weight_bytes(const graph::Graph& graph) override { return weights_.bytes(graph); }
     std::shared_ptr<const void> copy_weights(const graph::Graph& graph, const Copied& copied) override {
         return weights_.copy(graph, copied);

@@ -154,6 +154,8 @@ public:
     void refuse_shaders(bool refuse) noexcept { refuse_shaders_ = refuse; }
     // For tests: allocations beyond this many bytes fail.
     void limit_memory(std::uint64_t bytes) noexcept { memory_limit_ = bytes; }
+    // For tests: shaders see no more of one buffer than this.
+    void limit_binding(std::uint64_t bytes) noexcept { info_.max_binding = bytes; }
     // For tests: as if the driver said this of the heap: what the process may use, and what it does use
     // beside this device.
     void pretend_budget(std::uint64_t bytes, std::uint64_t others) noexcept {

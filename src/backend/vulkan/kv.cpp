@@ -70,6 +70,22 @@ std::uint64_t VulkanKv::page_bytes(const graph::Graph& graph, const KvGroups& gr
     return sum;
 }
 
+PageLimit VulkanKv::page_limit(const DeviceInfo& device, const graph::Graph& graph, const KvGroups& groups,
+                               KvType type) {
+    PageLimit limit;
+    std::uint64_t largest = 0;
+    for (const std::uint64_t bytes : slots_of(graph, groups, type).page_bytes)
+        largest = std::max(largest, bytes);
+    if (largest == 0) return limit;
+    const bool binding = device.max_binding <= device.max_allocation;
+    const std::uint64_t most = std::min(device.max_binding, device.max_allocation);
+    limit.pages = most / largest;
+    limit.why =
+        fmt::format("{}: {} no more than {:.1f} MiB of a layer's KV cache", device.name,
+                    binding ? "a shader sees" : "one allocation holds", static_cast<double>(most) / MiB);
+    return limit;
+}
+
 VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, const KvGroups& groups,
                    KvType type, std::uint32_t pages)
     : device_(std::move(device)),
@@ -81,16 +97,13 @@ VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, co
     Slots slots = slots_of(graph, groups, type);
     slot_ = std::move(slots.of_layer);
     for (const std::uint64_t bytes : slots.page_bytes) slots_.push_back({bytes, {}});
+    if (const PageLimit limit = page_limit(device_->info(), graph, groups, type); pages > limit.pages)
+        throw Error(
+            ErrorCode::out_of_memory,
+            fmt::format("{}, which {} pages exceed; a smaller context or fewer sequences would need less",
+                        limit.why, pages));
     for (Slot& slot : slots_) {
         const std::uint64_t bytes = slot.page_bytes * pages;
-        if (bytes > device_->info().max_binding)
-            throw Error(
-                ErrorCode::out_of_memory,
-                fmt::format(
-                    "{}: a layer's KV cache of {:.1f} MiB is more than the {:.1f} MiB that a shader of this "
-                    "device sees; a smaller context or fewer sequences would need less",
-                    device_->info().name, static_cast<double>(bytes) / MiB,
-                    static_cast<double>(device_->info().max_binding) / MiB));
         slot.buffer = device_->allocate(bytes, Memory::device, "the KV cache");
         page_bytes_ += slot.page_bytes;
     }

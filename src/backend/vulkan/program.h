@@ -53,6 +53,9 @@ public:
     std::uint64_t scratch_bytes() const noexcept override;
     // What scratch_bytes() of such a program would be; takes nothing.
     static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits);
+    // Backend::obstacle().
+    static std::optional<Obstacle> obstacle(const DeviceInfo& device, const graph::Graph& graph,
+                                            const Limits& limits);
 
 private:
     // How many rows a product has, and whether any sequence has more than one token: choices that are

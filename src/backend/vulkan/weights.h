@@ -47,6 +47,10 @@ private:
     std::uint64_t padded_ = 0, bytes_ = 0;
 };
 
+// Rows of a piece: whole groups of 32, or of a weight of experts whole experts, which shaders find by their
+// number. 0: it cannot be cut so finely that a shader of this device sees a piece.
+std::uint64_t piece_rows(const DeviceInfo& device, const graph::Weight& weight);
+
 // Bytes on the device.
 std::uint64_t device_bytes(const graph::Weight& weight);
 
