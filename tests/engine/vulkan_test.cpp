@@ -45,7 +45,7 @@ TEST(VulkanEngine, GivesTheCpusTextOfTheBuiltInModel) {
 TEST(VulkanEngine, ASlidingContextGivesTheCpusText) {
     if (!no_vulkan().empty()) GTEST_SKIP() << no_vulkan();
     TERN_REFERENCE(path, "models/stories260k.gguf");
-    for (const KvType type : {KvType::f32, KvType::f16}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
         std::string texts[2];
         for (const bool vulkan : {false, true}) {
             const Runtime runtime(vulkan ? RuntimeOptions{.backend = "vulkan", .device = vulkan_device()}

@@ -37,7 +37,6 @@ public:
     void copy_page(std::uint32_t from, std::uint32_t to) override;
     void read_page(std::uint32_t page, std::span<std::byte> to) const override;
     void write_page(std::uint32_t page, std::span<const std::byte> from) override;
-    // f32 and f16 only.
     bool can_move() const noexcept override;
     void move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to,
               std::uint32_t count) override;
