@@ -38,8 +38,9 @@ std::string advice(const Model& model, const MachineOptions& options, const Mach
     if (options.sequences > 1 && m.max_parallel > 0)
         text += fmt::format("{}{} sequence{} of {}", text.empty() ? "" : ", or ", m.max_parallel,
                             m.max_parallel == 1 ? "" : "s", m.context);
-    const bool on_device = std::any_of(m.devices.begin(), m.devices.end(), [](const DevicePlan& d) { return d.copied; });
-    if (on_device) text += fmt::format("{}{}", text.empty() ? "" : ", or ", fewer_layers(m));
+    const std::optional<std::uint32_t> asked = model.impl()->runtime.impl()->options.gpu_layers;
+    if (asked && m.layers_fit < *asked)
+        text += fmt::format("{}{}", text.empty() ? "" : ", or ", fewer_layers(m));
     if (options.kv_type == KvType::f32 || options.kv_type == KvType::f16) {
         MachineOptions shorter = options;
         shorter.kv_type = KvType::q8_0;
@@ -329,8 +330,8 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
     }
     if (planner.has_devices() && !device_layers) m.layers_left = plan.layout.layers[0];
     if (device_layers && !m.fits && planner.has_devices())
-        m.layers_fit = static_cast<std::uint32_t>(
-            most_layers(planner, plan.context, backend::split::can_split(impl.graph)));
+        m.layers_fit = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+            *device_layers, most_layers(planner, plan.context, backend::split::can_split(impl.graph))));
     return plan;
 }
 

@@ -287,6 +287,12 @@ TEST_F(VulkanDevice, WhatCannotRunIsKnownBefore) {
     refused(small.g, {33, 8, 8}, ErrorCode::out_of_memory, {"batch", "at most 32 tokens"});
     EXPECT_FALSE(backend->obstacle(small.g, {32, 8, 8}).has_value());
     refused(small.g, {16, 1, 1u << 16}, ErrorCode::out_of_memory, {"page tables", "shorter context"});
+    d->limit_binding(32 * 64 * 4);
+    // 32 rows of 64 numbers are as much, and those of the product are alive at the same time.
+    d->limit_allocation(32 * 64 * 4);
+    EXPECT_FALSE(backend->obstacle(small.g, {8, 8, 8}).has_value());
+    refused(small.g, {32, 32, 32}, ErrorCode::out_of_memory, {"one allocation", "smaller batch"});
+    d->limit_allocation(1u << 30);
     d->limit_binding(32 * 64 * 4 - 1);
     refused(small.g, {8, 8, 8}, ErrorCode::unsupported, {"'test'", "cut into pieces"});
     d->limit_binding(sees);

@@ -156,6 +156,8 @@ public:
     void limit_memory(std::uint64_t bytes) noexcept { memory_limit_ = bytes; }
     // For tests: shaders see no more of one buffer than this.
     void limit_binding(std::uint64_t bytes) noexcept { info_.max_binding = bytes; }
+    // For tests: as DeviceInfo::max_allocation.
+    void limit_allocation(std::uint64_t bytes) noexcept { info_.max_allocation = bytes; }
     // For tests: as if the driver said this of the heap: what the process may use, and what it does use
     // beside this device.
     void pretend_budget(std::uint64_t bytes, std::uint64_t others) noexcept {

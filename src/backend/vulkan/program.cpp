@@ -376,6 +376,11 @@ std::optional<Obstacle> VulkanProgram::obstacle(const DeviceInfo& device, const 
     if (const std::uint64_t bytes = batch_bytes(graph, limits); bytes > device.max_binding)
         return too_large(bytes, ceil_div<std::uint64_t>(bytes, limits.max_tokens),
                          "the page tables of a batch", "tokens, or a shorter context");
+    // Values share memory, so that a plan is needed only where they would not fit side by side.
+    std::uint64_t side_by_side = 0;
+    for (const ValueInfo& v : graph.values())
+        side_by_side += graph::value_bytes(v, limits.max_tokens, limits.max_outputs);
+    if (side_by_side <= device.max_allocation) return std::nullopt;
     if (const std::uint64_t bytes = plan_values(graph, limits).bytes; bytes > device.max_allocation)
         return Obstacle{
             ErrorCode::out_of_memory,
