@@ -97,6 +97,11 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
             info.enabled.push_back("subgroup size control");
         else
             info.disabled.push_back("subgroup size control: not supported by the driver");
+        if (d.budget)
+            info.enabled.push_back("memory budget");
+        else
+            info.disabled.push_back(
+                "memory budget: not supported by the driver, so all of its memory counts as free");
         info.disabled.push_back(d.fp16 ? "fp16 arithmetic: products are computed in f32"
                                        : "fp16 arithmetic: not supported by the driver");
         info.disabled.push_back(d.integer_dot ? "integer dot products: products are computed in f32"
