@@ -145,6 +145,8 @@ public:
     void refuse_shaders(bool refuse) noexcept { refuse_shaders_ = refuse; }
     // For tests: allocations beyond this many bytes fail.
     void limit_memory(std::uint64_t bytes) noexcept { memory_limit_ = bytes; }
+    // For tests: programs made from now on do what a graphics processor would.
+    void pretend_hardware() noexcept { info_.software = false; }
     // Never used twice on a device.
     std::uint64_t new_serial() noexcept { return ++serial_; }
 
