@@ -6,6 +6,8 @@
 // a shader NAME/FORMAT for each shaders/formats/FORMAT.glsl, which it includes as "format.glsl". One with a
 // line "// variants: A B" is compiled once for each word, as NAME/A with the macro VARIANT_A defined; those of a line
 // "// variants of quantised formats: C" only with formats that do not define FLOATS.
+// A shader that includes exact.glsl is compiled a second time, as NAME+doubles with the macro FMA_BY_DOUBLES
+// defined.
 #if __has_include(<glslang/SPIRV/GlslangToSpv.h>)  // Debian
 #include <glslang/SPIRV/GlslangToSpv.h>
 #else
@@ -70,6 +72,7 @@ struct Job {
     fs::path source, format;
     std::string preamble;
     std::vector<unsigned> code;
+    std::vector<unsigned> by_doubles;  // the same with FMA_BY_DOUBLES, where exact.glsl is used; else empty
     std::set<fs::path> files;
     std::string error;
 };
@@ -89,7 +92,7 @@ void forbid_contraction(std::vector<unsigned>& code) {
     code.insert(code.begin() + static_cast<std::ptrdiff_t>(first), decorations.begin(), decorations.end());
 }
 
-void compile(Job& job, const fs::path& root) {
+void compile(Job& job, const fs::path& root, const std::string& preamble, std::vector<unsigned>& code) {
     const std::string text = read(job.source);
     const std::string path = job.source.string();
     const char* strings[] = {text.c_str()};
@@ -97,7 +100,7 @@ void compile(Job& job, const fs::path& root) {
     const char* names[] = {path.c_str()};
     glslang::TShader shader(EShLangCompute);
     shader.setStringsWithLengthsAndNames(strings, lengths, names, 1);
-    shader.setPreamble(job.preamble.c_str());
+    shader.setPreamble(preamble.c_str());
     shader.setEnvInput(glslang::EShSourceGlsl, EShLangCompute, glslang::EShClientVulkan, 120);
     shader.setEnvClient(glslang::EShClientVulkan, glslang::EShTargetVulkan_1_2);
     shader.setEnvTarget(glslang::EShTargetSpv, glslang::EShTargetSpv_1_5);
@@ -114,8 +117,14 @@ void compile(Job& job, const fs::path& root) {
     }
     glslang::SpvOptions options;
     options.stripDebugInfo = true;
-    glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), job.code, &options);
-    forbid_contraction(job.code);
+    glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), code, &options);
+    forbid_contraction(code);
+}
+
+void compile(Job& job, const fs::path& root) {
+    compile(job, root, job.preamble, job.code);
+    if (job.error.empty() && job.files.contains(root / "exact.glsl"))
+        compile(job, root, job.preamble + "#define FMA_BY_DOUBLES\n", job.by_doubles);
 }
 
 std::vector<fs::path> files_in(const fs::path& folder, const char* extension) {
@@ -159,14 +168,14 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
             std::string preamble = "#extension GL_GOOGLE_include_directive : require\n";
             if (!variant.empty()) preamble += "#define VARIANT_" + variant + "\n";
             if (text.find("// for each format") == text.npos) {
-                jobs.push_back({name, source, {}, preamble, {}, {}, {}});
+                jobs.push_back({name, source, {}, preamble, {}, {}, {}, {}});
                 continue;
             }
             const bool no_floats = std::find(quantised.begin(), quantised.end(), variant) != quantised.end();
             for (const fs::path& format : files_in(root / "formats", ".glsl")) {
                 if (no_floats && read(format).find("#define FLOATS") != std::string::npos) continue;
                 jobs.push_back(
-                    {name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}});
+                    {name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}, {}});
             }
         }
     }
@@ -191,17 +200,25 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
     std::ofstream o(out);
     o << "// Made by cmake/shader_compiler.cpp from shaders/.\n#include \"backend/vulkan/shaders.h\"\n\n"
          "namespace tern::backend::vulkan {\nnamespace {\n";
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-        o << "constexpr std::uint32_t k" << i << "[] = {";
+    const auto write = [&](const std::string& name, const std::vector<unsigned>& code) {
+        o << "constexpr std::uint32_t " << name << "[] = {";
         char word[16];
-        for (std::size_t w = 0; w < jobs[i].code.size(); ++w) {
-            std::snprintf(word, sizeof word, "%s0x%x", w == 0 ? "" : ",", jobs[i].code[w]);
+        for (std::size_t w = 0; w < code.size(); ++w) {
+            std::snprintf(word, sizeof word, "%s0x%x", w == 0 ? "" : ",", code[w]);
             o << word << (w % 32 == 31 ? "\n" : "");
         }
         o << "};\n";
+    };
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        write("k" + std::to_string(i), jobs[i].code);
+        if (!jobs[i].by_doubles.empty()) write("kDoubles" + std::to_string(i), jobs[i].by_doubles);
     }
     o << "constexpr Shader kShaders[] = {\n";
-    for (std::size_t i = 0; i < jobs.size(); ++i) o << "    {\"" << jobs[i].name << "\", k" << i << "},\n";
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        o << "    {\"" << jobs[i].name << "\", k" << i << "},\n";
+        if (!jobs[i].by_doubles.empty())
+            o << "    {\"" << jobs[i].name << "+doubles\", kDoubles" << i << "},\n";
+    }
     o << "};\n";
     std::string rows;
     for (const fs::path& format : files_in(root / "formats", ".glsl")) {

@@ -2,6 +2,7 @@
 // y[t] = row token[t] of the table. A lane decodes 32 elements.
 // for each format
 #include "common.glsl"
+#include "exact.glsl"
 layout(local_size_x = 32) in;
 layout(push_constant) uniform Push {
     uint cols, blocks, row_words;

@@ -218,6 +218,20 @@ TEST_F(VulkanDevice, EveryPathPassesItsSelfTest) {
     }
 }
 
+// What docs/numerics.md promises of lavapipe; another device may have other arithmetic.
+TEST_F(VulkanDevice, ArithmeticIsTheCpus) {
+    const auto d = open();
+    if (!d->info().software) GTEST_SKIP() << "not known of " << d->info().name;
+    EXPECT_TRUE(d->info().arithmetic.exact) << d->info().arithmetic.why;
+    EXPECT_TRUE(d->info().arithmetic.divides);
+    EXPECT_TRUE(d->info().arithmetic.roots);
+    EXPECT_TRUE(backend::vulkan::make_vulkan_on(d)->exact_arithmetic());
+    bool said = false;
+    for (const auto& device : backend::vulkan::vulkan_devices())
+        for (const std::string& what : device.enabled) said |= what.find("the CPU's arithmetic") == 0;
+    EXPECT_TRUE(said);
+}
+
 TEST_F(VulkanDevice, CompiledShadersAreKeptAndBrokenFilesPassedOver) {
     namespace fs = std::filesystem;
     const fs::path folder = fs::path(testing::TempDir()) / "tern-vulkan-cache" / "made";

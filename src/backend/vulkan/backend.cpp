@@ -30,6 +30,8 @@ public:
                            static_cast<double>(d.memory) / GiB, d.subgroup);
     }
     unsigned threads() const noexcept override { return 1; }
+    bool exact_arithmetic() const noexcept override { return device_->info().arithmetic.exact; }
+    bool exact_subnormals() const noexcept override { return device_->info().arithmetic.subnormals; }
     std::optional<DeviceRates> rates() override { return measure_rates(*device_); }
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
         return std::make_unique<VulkanProgram>(graph, limits, device_, weights_, paths_);
@@ -106,6 +108,20 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
                                 : d.integer_dot_supported
                                     ? "integer dot products: not accelerated by the device"
                                     : "integer dot products: not supported by the driver");
+        if (d.unusable.empty()) {
+            try {
+                const auto open = Device::open({std::to_string(i), {}, {}});
+                const Arithmetic& a = open->info().arithmetic;
+                if (a.exact)
+                    info.enabled.push_back(
+                        fmt::format("the CPU's arithmetic{}{}", a.doubles ? ", fma by doubles" : "",
+                                    a.subnormals ? "" : ", but for numbers below 2^-126"));
+                else
+                    info.disabled.push_back("the CPU's arithmetic: " + a.why);
+            } catch (const Error& e) {
+                info.unusable = e.what();
+            }
+        }
         list.push_back(std::move(info));
     }
     return list;

@@ -10,56 +10,22 @@ constexpr std::uint64_t kCopyBytes = std::uint64_t{128} << 20;
 constexpr std::uint32_t kGroups = 4096, kLanes = 64, kChains = 8;
 constexpr double kLongEnough = 0.03;  // seconds, so that starting and waiting do not count
 
-double seconds(Device& device, const std::function<void(VkCommandBuffer)>& record) {
+double seconds(const std::function<void()>& run) {
     const auto begin = std::chrono::steady_clock::now();
-    device.run_once(record);
+    run();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 // 1e9 operations a second of a variant of shaders/ops/rate.comp; `each`: operations of a multiply-add of a
 // lane.
 double compute_rate(Device& device, const char* shader, double each) {
-    const DeviceApi& api = device.api();
     const Device::Pipeline& pipeline = device.pipeline(shader, 2, 0, {});
     const Buffer batch = device.allocate(64, Memory::device, "a measurement"),
                  out = device.allocate(std::uint64_t{kGroups} * kLanes * 4, Memory::device, "a measurement");
-    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 2};
-    VkDescriptorPoolCreateInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
-    info.maxSets = 1;
-    info.poolSizeCount = 1;
-    info.pPoolSizes = &size;
-    VkDescriptorPool pool = VK_NULL_HANDLE;
-    if (api.CreateDescriptorPool(device.handle(), &info, nullptr, &pool) != VK_SUCCESS) return 0;
-    const auto destroy = [&](VkDescriptorPool* p) {
-        api.DestroyDescriptorPool(device.handle(), *p, nullptr);
-    };
-    const std::unique_ptr<VkDescriptorPool, decltype(destroy)> keeper(&pool, destroy);
-    VkDescriptorSetAllocateInfo allocate{};
-    allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
-    allocate.descriptorPool = pool;
-    allocate.descriptorSetCount = 1;
-    allocate.pSetLayouts = &pipeline.set_layout;
-    VkDescriptorSet set = VK_NULL_HANDLE;
-    if (api.AllocateDescriptorSets(device.handle(), &allocate, &set) != VK_SUCCESS) return 0;
-    const VkDescriptorBufferInfo buffers[] = {{batch.handle(), batch.range().offset, batch.size()},
-                                              {out.handle(), out.range().offset, out.size()}};
-    VkWriteDescriptorSet write{};
-    write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
-    write.dstSet = set;
-    write.descriptorCount = 2;
-    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-    write.pBufferInfo = buffers;
-    api.UpdateDescriptorSets(device.handle(), 1, &write, 0, nullptr);
     double best = 0;
     for (std::uint32_t n = 64, round = 0; round < 3;) {
-        const double took = seconds(device, [&](VkCommandBuffer commands) {
-            api.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
-            api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set,
-                                      0, nullptr);
-            std::uint32_t push[kPushBytes / 4] = {n};
-            api.CmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes, push);
-            api.CmdDispatch(commands, kGroups, 1, 1);
+        const double took = seconds([&] {
+            device.dispatch(pipeline, {batch.range(), out.range()}, n, kGroups);
         });
         if (took < kLongEnough && n < 1u << 20) {
             n *= 2;
@@ -81,7 +47,7 @@ DeviceRates measure_rates(Device& device) {
         const Buffer from = device.allocate(bytes, Memory::device, "a measurement"),
                      to = device.allocate(bytes, Memory::device, "a measurement");
         for (std::uint32_t copies = 1, round = 0; round < 3;) {
-            const double took = seconds(device, [&](VkCommandBuffer commands) {
+            const auto record = [&](VkCommandBuffer commands) {
                 const VkBufferCopy there{from.range().offset, to.range().offset, bytes};
                 VkMemoryBarrier barrier{};
                 barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
@@ -93,7 +59,8 @@ DeviceRates measure_rates(Device& device) {
                                                     VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &barrier, 0,
                                                     nullptr, 0, nullptr);
                 }
-            });
+            };
+            const double took = seconds([&] { device.run_once(record); });
             if (took < kLongEnough && copies < 4096) {
                 copies *= 2;
                 continue;
