@@ -92,6 +92,13 @@ float page_sum(float x[POSITIONS]) {
     return sum + subgroupShuffleXor(sum, 1);
 }
 
+// A query's first score leaves, x becomes its last. What takes all in turn so is compiled once a query, not once
+// a score, of which software devices have eight a lane.
+void turn(uint n, float x) {
+    [[unroll]] for (uint i = n * POSITIONS; i < (n + 1) * POSITIONS - 1; ++i) s[i] = s[i + 1];
+    s[(n + 1) * POSITIONS - 1] = x;
+}
+
 bool visible(uint n, uint block, uint p) {
     uint position = block * 64 + p * SUBGROUP + lane;
     return position >= lo[n] && position < hi[n];
@@ -145,12 +152,14 @@ void score(uint block, uint k_base) {
             }
         }
     }
+    if (!CAPPED && !SLOPES) return;
     [[unroll]] for (uint n = 0; n < QUERIES; ++n)
-        [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
-            uint i = n * POSITIONS + p;
-            if (CAPPED) s[i] = softcap * tanh_(quotient(s[i], softcap));
+        for (uint p = 0; p < POSITIONS; ++p) {
+            float x = s[n * POSITIONS];
+            if (CAPPED) x = softcap * tanh_(quotient(x, softcap));
             float distance_ = abs(float(block * 64 + p * SUBGROUP + lane) - float(position_of[n]));
-            if (SLOPES) s[i] = fma(-slope[n], distance_, s[i]);
+            if (SLOPES) x = fma(-slope[n], distance_, x);
+            turn(n, x);
         }
 }
 
@@ -163,12 +172,12 @@ float largest(uint n, uint block) {
 
 // Scores to exponentials; returns their sum.
 float weigh(uint n, uint block, float most) {
+    for (uint p = 0; p < POSITIONS; ++p)
+        turn(n, visible(n, block, p) ? exp_(s[n * POSITIONS] - most) : kInvisible);
     float x[POSITIONS];
     [[unroll]] for (uint p = 0; p < POSITIONS; ++p) {
-        uint i = n * POSITIONS + p;
-        float weight = exp_(s[i] - most);
-        x[p] = visible(n, block, p) ? weight : 0.0;
-        s[i] = visible(n, block, p) ? weight : kInvisible;
+        float weight = s[n * POSITIONS + p];
+        x[p] = weight == kInvisible ? 0.0 : weight;
     }
     return page_sum(x);
 }

@@ -1,13 +1,13 @@
-// Attention on a Vulkan device whose f32 arithmetic is IEEE 754's, as lavapipe's is, gives the bits of the reference
-// (docs/numerics.md, "Attention"), in both forms: one subgroup that does all, which software devices take, and several
-// that share the pages of a chunk.
+// Attention on a Vulkan device whose f32 arithmetic is IEEE 754's, as lavapipe's is, gives the bits of the
+// reference (docs/numerics.md, "Attention"), in both forms: one subgroup that does all, which software
+// devices take, and several that share the pages of a chunk.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "backend/vulkan/backend.h"
 #include "conformance.h"
-#ifdef TERN_HAVE_VULKAN
+#if TERN_TESTS_VULKAN
 #include "backend/vulkan/device.h"
 #endif
 
@@ -23,7 +23,7 @@ backend::Backend* one_subgroup() {
     return setups.empty() ? nullptr : &make_backend_of(setups[0]);
 }
 backend::Backend* several_subgroups() {
-#ifdef TERN_HAVE_VULKAN
+#if TERN_TESTS_VULKAN
     if (!loose_setups().empty()) {
         static const std::unique_ptr<backend::Backend> kept = [] {
             const auto device =
@@ -49,8 +49,10 @@ struct Attention {
     Matrix q, k, v, sinks;
     graph::Graph g;
     Attention(const Case& c, std::uint32_t tokens)
-        : shape(c), q(tokens, std::uint64_t{c.heads} * c.k_dim, 11, c.size),
-          k(tokens, std::uint64_t{c.kv_heads} * c.k_dim, 12), v(tokens, std::uint64_t{c.kv_heads} * c.v_dim, 13),
+        : shape(c),
+          q(tokens, std::uint64_t{c.heads} * c.k_dim, 11, c.size),
+          k(tokens, std::uint64_t{c.kv_heads} * c.k_dim, 12),
+          v(tokens, std::uint64_t{c.kv_heads} * c.v_dim, 13),
           sinks(1, c.heads, 14, 3.0f) {
         graph::AttentionOptions o{.scale = 1.0f / std::sqrt(static_cast<float>(c.k_dim)),
                                   .visibility = {c.window, c.causal},
@@ -68,7 +70,8 @@ struct Attention {
 std::size_t first_difference(const std::vector<float>& a, const std::vector<float>& b) {
     if (a.size() != b.size()) return 0;
     for (std::size_t i = 0; i < a.size(); ++i)
-        if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0 && !(std::isnan(a[i]) && std::isnan(b[i]))) return i;
+        if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0 && !(std::isnan(a[i]) && std::isnan(b[i])))
+            return i;
     return a.size();
 }
 
@@ -77,17 +80,17 @@ void expect_bits(const Attention& a, const std::vector<std::vector<Sequence>>& s
     for (backend::Backend* backend : {one_subgroup(), several_subgroups()}) {
         const std::vector<float> got = run_graph(*backend, a.g, steps, type);
         ASSERT_EQ(got.size(), expected.size());
-        const std::size_t i = first_difference(got, expected), width = std::size_t{a.shape.heads} * a.shape.v_dim;
+        const std::size_t i = first_difference(got, expected),
+                          width = std::size_t{a.shape.heads} * a.shape.v_dim;
         if (i == got.size()) continue;
         std::size_t differ = 0;
-        for (std::size_t n = 0; n < got.size(); ++n)
-            differ += first_difference({got[n]}, {expected[n]}) == 0;
+        for (std::size_t n = 0; n < got.size(); ++n) differ += first_difference({got[n]}, {expected[n]}) == 0;
         ADD_FAILURE() << (backend == one_subgroup() ? "one subgroup" : "several subgroups") << ", type "
-                      << static_cast<int>(type) << ", " << a.shape.heads << "/" << a.shape.kv_heads << " heads of "
-                      << a.shape.k_dim << "/" << a.shape.v_dim << ", window " << a.shape.window << ": row "
-                      << i / width << ", head " << i % width / a.shape.v_dim << ", dimension "
-                      << i % a.shape.v_dim << ": " << got[i] << " and " << expected[i] << "; " << differ << " of "
-                      << got.size() << " differ";
+                      << static_cast<int>(type) << ", " << a.shape.heads << "/" << a.shape.kv_heads
+                      << " heads of " << a.shape.k_dim << "/" << a.shape.v_dim << ", window "
+                      << a.shape.window << ": row " << i / width << ", head " << i % width / a.shape.v_dim
+                      << ", dimension " << i % a.shape.v_dim << ": " << got[i] << " and " << expected[i]
+                      << "; " << differ << " of " << got.size() << " differ";
     }
 }
 
@@ -122,20 +125,29 @@ TEST_F(VulkanAttention, OneChunk) {
             expect_bits(a, {{{n}}}, type);
             expect_bits(a, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}, {{1, 140}}, {{1, 141}}}, type);
         }
-        expect_bits(a, {{{20, 0}, {30, 0}}, {{1, 20}, {40, 30}}, {{49, 21}, {0, 70}}, {{1, 70}, {1, 70}}}, KvType::f16);
+        expect_bits(a, {{{20, 0}, {30, 0}}, {{1, 20}, {40, 30}}, {{49, 21}, {0, 70}}, {{1, 70}, {1, 70}}},
+                    KvType::f16);
     }
 }
 
-// Chunks that merge; queries whose window begins in a page, in a later chunk, and right at a border; decode steps at
-// borders.
+// Chunks that merge; queries whose window begins in a page, in a later chunk, and right at a border; decode
+// steps at borders.
 TEST_F(VulkanAttention, SeveralChunks) {
     for (const std::uint32_t window : {0u, 1u, 63u, 64u, 65u, 700u, 1023u, 1024u, 1025u, 1500u}) {
         const Case c{4, 2, 16, 10, window};
         constexpr std::uint32_t n = 2 * kChunk + 130;
         const Attention a(c, n);
         const KvType type = kTypes[window % 4];
-        expect_bits(a, {{{kChunk - 2, 0}}, {{1, kChunk - 2}}, {{1, kChunk - 1}}, {{1, kChunk}}, {{1, kChunk + 1}},
-                        {{kChunk - 2, kChunk + 2}}, {{1, 2 * kChunk}}, {{9, 2 * kChunk + 1}}, {{1, 2 * kChunk + 10}}},
+        expect_bits(a,
+                    {{{kChunk - 2, 0}},
+                     {{1, kChunk - 2}},
+                     {{1, kChunk - 1}},
+                     {{1, kChunk}},
+                     {{1, kChunk + 1}},
+                     {{kChunk - 2, kChunk + 2}},
+                     {{1, 2 * kChunk}},
+                     {{9, 2 * kChunk + 1}},
+                     {{1, 2 * kChunk + 10}}},
                     type);
     }
     for (const KvType type : kTypes) {
@@ -161,14 +173,15 @@ TEST_F(VulkanAttention, LargeScores) {
     }
 }
 
-// NaN and infinity among keys and values: the rows that see them, and no others, not even those of the same block.
+// NaN and infinity among keys and values: the rows that see them, and no others, not even those of the same
+// block.
 TEST_F(VulkanAttention, NotFinite) {
     const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
     for (const std::uint32_t window : {0u, 40u}) {
         Attention a({4, 2, 16, 16, window}, 200);
         const std::uint32_t width = 2 * 16;
-        a.k.data[101 * width + 3] = nan;       // KV head 0
-        a.k.data[50 * width + 16] = -inf;      // KV head 1: -infinity for some, infinity for others
+        a.k.data[101 * width + 3] = nan;   // KV head 0
+        a.k.data[50 * width + 16] = -inf;  // KV head 1: -infinity for some, infinity for others
         a.v.data[110 * width + 5] = nan;
         a.v.data[122 * width + 20] = inf;
         a.v.data[123 * width + 20] = -inf;
