@@ -170,6 +170,8 @@ public:
     void pretend_budget(std::uint64_t bytes, std::uint64_t others) noexcept {
         pretended_ = {{bytes, others}};
     }
+    // For tests: programs made from now on do what a graphics processor would.
+    void pretend_hardware() noexcept { info_.software = false; }
     // Never used twice on a device.
     std::uint64_t new_serial() noexcept { return ++serial_; }
 

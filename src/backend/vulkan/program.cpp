@@ -782,12 +782,12 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const std::uint32_t heads =
                     divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
                 const std::uint32_t units = ceil_div(kv_units(kv.type(), h.v_dim), device.subgroup);
-                // Of several splits each leaves its result for every query in the workgroup's memory.
-                const std::uint32_t query_bytes =
-                    4 * (units * ceil_div(h.v_dim, kv_units(kv.type(), h.v_dim)) * device.subgroup + 2) *
-                    heads * tokens;
+                // Subgroups of a workgroup leave the weights of a page each there.
+                const std::uint32_t page_bytes = 4 * heads * tokens * (kernels::kPageTokens + 2);
                 std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
-                while (splits > 1 && splits * query_bytes > device.shared_bytes) splits /= 2;
+                while (splits > 1 && (splits * page_bytes > device.shared_bytes ||
+                                      splits * device.subgroup > device.max_invocations))
+                    splits /= 2;
                 const bool texels = device.software && kv.range(op.layer).size / 4 <= device.max_texels &&
                                     value(op.in[0]).size / 4 <= device.max_texels;
                 Recorder::Builder attend = builder();
@@ -802,7 +802,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                           op.visibility.window, op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
                     .run(fmt::format("attention/{}{}", type, texels ? "_TEXELS" : ""),
                          {device.subgroup, splits, heads, units, device.subgroup * splits, tokens,
-                          op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
+                          op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u, op.softcap != 0.0f ? 1u : 0u},
                          [=](const Counts& c) -> Groups {
                              return {c.blocks, h.kv, in_group / heads};
                          });
