@@ -199,7 +199,7 @@ TEST_F(VulkanAttention, NotFinite) {
 // More pages than subgroups, and heads of more dimensions than lanes.
 TEST_F(VulkanAttention, WideHeads) {
     for (const KvType type : {KvType::f16, KvType::q4_0}) {
-        const Attention a({2, 1, 256, 256}, 700);
+        const Attention a({2, 1, 136, 136}, 700);
         expect_bits(a, {{{9, 0}}, {{690, 9}}, {{1, 699}}}, type);
         const Attention b({8, 1, 8, 200}, 700);
         expect_bits(b, {{{699, 0}}, {{1, 699}}}, type);
