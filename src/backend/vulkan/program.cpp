@@ -106,6 +106,18 @@ std::uint32_t divisor(std::uint32_t n, std::uint32_t most) {
     return 1;
 }
 
+// Positions for which attention is right. Mesa's llvmpipe ends all loops of an invocation after 65,535 rounds
+// together, without a word (LP_MAX_TGSI_LOOP_ITERATIONS of its lp_bld_limits.h). The bound on a page's rounds is
+// that of shaders/ops/attention.comp: words and numbers of a key, positions of queries and of the page.
+std::uint64_t most_positions(const DeviceInfo& device, const Op& op) {
+    constexpr std::uint64_t kAll = ~std::uint64_t{0}, kRounds = 65535 - 1024;
+    if (!device.software || op.kind != OpKind::attention) return kAll;
+    const std::uint64_t page_rounds = std::uint64_t{op.attention.k_dim} * 11 / 8 + 160;
+    const std::uint64_t most = kRounds / page_rounds * kernels::kPageTokens;
+    const bool near = op.visibility.window != 0 && op.visibility.window + 2 * kernels::kPageTokens <= most;
+    return near ? kAll : most;
+}
+
 // Whether the operation's weight is a matrix that the store rearranges.
 bool in_blocks(OpKind kind) {
     return kind == OpKind::embed || is_product(kind);
@@ -369,6 +381,13 @@ std::optional<Obstacle> VulkanProgram::obstacle(const DeviceInfo& device, const 
                                                 const Limits& limits) {
     const auto mib = [](std::uint64_t bytes) { return static_cast<double>(bytes) / MiB; };
     for (const Op& op : graph.ops()) {
+        if (const std::uint64_t most = most_positions(device, op); limits.max_context > most)
+            return Obstacle{
+                ErrorCode::unsupported,
+                fmt::format(
+                    "{}: a software device's driver may end loops that are long enough for more than {} "
+                    "positions; a shorter context, or backend 'cpu', which has no such limit, would help",
+                    device.name, most)};
         if (op.kind == OpKind::route && op.experts > kMaxExperts)
             return Obstacle{
                 ErrorCode::unsupported,
