@@ -70,6 +70,7 @@ struct DeviceRates {
     double f32_gops = 0;   // 1e9 operations a second in registers, a multiply-add counts 2
     double f16_gops = 0;
     double int8_gops = 0;  // dot products of four
+    double matrix_gops = 0;  // cooperative matrices, f16 into f32
 };
 
 // A handle; copies share the same runtime, which ends with its last handle (models and engines hold one).

@@ -12,6 +12,7 @@
 
 #include "backend/vulkan/kv.h"
 #include "backend/vulkan/program.h"
+#include "backend/vulkan/rates.h"
 
 namespace tern::test {
 namespace {
@@ -53,6 +54,31 @@ DeviceInfo device(const char* name, bool software, std::uint64_t memory, const c
     d.memory = memory;
     d.unusable = unusable;
     return d;
+}
+
+TEST(VulkanChoice, TheLargestMatrixThatMultipliesF16IntoF32InASubgroup) {
+    using backend::vulkan::choose_matrix;
+    using backend::vulkan::MatrixShape;
+    constexpr auto f16 = VK_COMPONENT_TYPE_FLOAT16_KHR, f32 = VK_COMPONENT_TYPE_FLOAT32_KHR;
+    const auto shape = [](std::uint32_t m, std::uint32_t n, std::uint32_t k, VkComponentTypeKHR ab,
+                          VkComponentTypeKHR c, int scope = 3) {
+        VkCooperativeMatrixPropertiesKHR p{};
+        p.MSize = m;
+        p.NSize = n;
+        p.KSize = k;
+        p.AType = p.BType = ab;
+        p.CType = p.ResultType = c;
+        p.scope = static_cast<VkScopeKHR>(scope);
+        return p;
+    };
+    EXPECT_FALSE(choose_matrix({}));
+    const VkCooperativeMatrixPropertiesKHR unfit[] = {
+        shape(16, 16, 16, f16, f16), shape(16, 16, 16, f32, f32), shape(16, 16, 16, f16, f32, 2),
+        shape(64, 16, 16, f16, f32), shape(16, 12, 16, f16, f32), shape(16, 16, 4, f16, f32)};
+    EXPECT_FALSE(choose_matrix(unfit));
+    const VkCooperativeMatrixPropertiesKHR some[] = {shape(16, 8, 8, f16, f32), shape(16, 8, 16, f16, f32),
+                                                     shape(8, 16, 16, f16, f32), shape(32, 32, 32, f16, f16)};
+    EXPECT_EQ(choose_matrix(some), (MatrixShape{16, 8, 16}));
 }
 
 TEST(VulkanChoice, TheLargestGraphicsProcessorAndSoftwareOnlyAlone) {
@@ -272,6 +298,27 @@ TEST_F(VulkanDevice, LargeWeightsAreCutIntoPieces) {
     ASSERT_EQ(got.size(), rows);
     for (std::uint64_t r = 0; r < rows; ++r)
         ASSERT_EQ(got[r], x.data[r % cols] * static_cast<float>(r % 1000 + 1)) << "row " << r;
+}
+
+// All numbers are integers that f16 and f32 hold exactly, so the order of additions is free.
+TEST_F(VulkanDevice, CooperativeMatricesMultiplyExactly) {
+    const auto device = open();
+    const auto [m, n, k] = device->info().matrix;
+    if (m == 0) GTEST_SKIP() << "no cooperative matrices here";
+    const std::uint32_t times = 3, subgroups = 64 / device->info().subgroup;
+    std::vector<double> expected(64);
+    for (std::uint32_t r = 0; r < m; ++r)
+        for (std::uint32_t c = 0; c < n; ++c) {
+            double dot = 0;
+            for (std::uint32_t i = 0; i < k; ++i)
+                dot += (static_cast<int>((r * k + i) * 7 % 17) - 8) *
+                       (static_cast<int>((c * k + i) * 5 % 13) - 6);
+            for (std::uint32_t s = 0; s < subgroups; ++s)
+                expected[(s * m * n + r * n + c) % 64] += 28 + 8 * times * dot;  // 28: 0 + 1 + … + 7
+        }
+    const std::vector<float> y = backend::vulkan::run_rate_matrix(*device, times);
+    for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(static_cast<double>(y[i]), expected[i]) << i;
+    EXPECT_GT(backend::vulkan::measure_rates(*device).matrix_gops, 0);
 }
 
 }  // namespace

@@ -92,6 +92,10 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
                                 : d.integer_dot_supported
                                     ? "integer dot products: not accelerated by the device"
                                     : "integer dot products: not supported by the driver");
+        const MatrixShape& m = d.matrix;
+        info.disabled.push_back(
+            m ? fmt::format("cooperative matrices of {}x{}x{}: products are computed in f32", m.m, m.n, m.k)
+              : "cooperative matrices: not supported by the driver");
         list.push_back(std::move(info));
     }
     return list;

@@ -1,6 +1,7 @@
 #include "backend/vulkan/rates.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 namespace tern::backend::vulkan {
@@ -16,51 +17,75 @@ double seconds(Device& device, const std::function<void(VkCommandBuffer)>& recor
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// 1e9 operations a second of a variant of shaders/ops/rate.comp; `each`: operations of a multiply-add of a
-// lane.
-double compute_rate(Device& device, const char* shader, double each) {
-    const DeviceApi& api = device.api();
-    const Device::Pipeline& pipeline = device.pipeline(shader, 2, 0, {});
-    const Buffer batch = device.allocate(64, Memory::device, "a measurement"),
-                 out = device.allocate(std::uint64_t{kGroups} * kLanes * 4, Memory::device, "a measurement");
-    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 2};
-    VkDescriptorPoolCreateInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
-    info.maxSets = 1;
-    info.poolSizeCount = 1;
-    info.pPoolSizes = &size;
-    VkDescriptorPool pool = VK_NULL_HANDLE;
-    if (api.CreateDescriptorPool(device.handle(), &info, nullptr, &pool) != VK_SUCCESS) return 0;
-    const auto destroy = [&](VkDescriptorPool* p) {
-        api.DestroyDescriptorPool(device.handle(), *p, nullptr);
-    };
-    const std::unique_ptr<VkDescriptorPool, decltype(destroy)> keeper(&pool, destroy);
-    VkDescriptorSetAllocateInfo allocate{};
-    allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
-    allocate.descriptorPool = pool;
-    allocate.descriptorSetCount = 1;
-    allocate.pSetLayouts = &pipeline.set_layout;
-    VkDescriptorSet set = VK_NULL_HANDLE;
-    if (api.AllocateDescriptorSets(device.handle(), &allocate, &set) != VK_SUCCESS) return 0;
-    const VkDescriptorBufferInfo buffers[] = {{batch.handle(), batch.range().offset, batch.size()},
-                                              {out.handle(), out.range().offset, out.size()}};
-    VkWriteDescriptorSet write{};
-    write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
-    write.dstSet = set;
-    write.descriptorCount = 2;
-    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-    write.pBufferInfo = buffers;
-    api.UpdateDescriptorSets(device.handle(), 1, &write, 0, nullptr);
-    double best = 0;
-    for (std::uint32_t n = 64, round = 0; round < 3;) {
-        const double took = seconds(device, [&](VkCommandBuffer commands) {
-            api.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
-            api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set,
+// A shader of which each of kGroups × kLanes invocations writes a number that depends on `n`.
+class Repeated {
+public:
+    Repeated(Device& device, const char* shader, std::span<const std::uint32_t> constants)
+        : device_(device),
+          pipeline_(device.pipeline(shader, 2, 0, constants)),
+          batch_(device.allocate(64, Memory::device, "a measurement")),
+          out_(device.allocate(std::uint64_t{kGroups} * kLanes * 4, Memory::device, "a measurement")) {
+        const DeviceApi& api = device_.api();
+        const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 2};
+        VkDescriptorPoolCreateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+        info.maxSets = 1;
+        info.poolSizeCount = 1;
+        info.pPoolSizes = &size;
+        if (api.CreateDescriptorPool(device_.handle(), &info, nullptr, &pool_) != VK_SUCCESS) return;
+        VkDescriptorSetAllocateInfo allocate{};
+        allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+        allocate.descriptorPool = pool_;
+        allocate.descriptorSetCount = 1;
+        allocate.pSetLayouts = &pipeline_.set_layout;
+        if (api.AllocateDescriptorSets(device_.handle(), &allocate, &set_) != VK_SUCCESS) return;
+        const VkDescriptorBufferInfo buffers[] = {{batch_.handle(), batch_.range().offset, batch_.size()},
+                                                  {out_.handle(), out_.range().offset, out_.size()}};
+        VkWriteDescriptorSet write{};
+        write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+        write.dstSet = set_;
+        write.descriptorCount = 2;
+        write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        write.pBufferInfo = buffers;
+        api.UpdateDescriptorSets(device_.handle(), 1, &write, 0, nullptr);
+        ready_ = true;
+    }
+    ~Repeated() { device_.api().DestroyDescriptorPool(device_.handle(), pool_, nullptr); }
+    Repeated(const Repeated&) = delete;
+    Repeated& operator=(const Repeated&) = delete;
+
+    bool ready() const noexcept { return ready_; }
+    double run(std::uint32_t n, std::uint32_t groups = kGroups) {
+        const DeviceApi& api = device_.api();
+        return seconds(device_, [&](VkCommandBuffer commands) {
+            api.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline_.pipeline);
+            api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline_.layout, 0, 1, &set_,
                                       0, nullptr);
             std::uint32_t push[kPushBytes / 4] = {n};
-            api.CmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes, push);
-            api.CmdDispatch(commands, kGroups, 1, 1);
+            api.CmdPushConstants(commands, pipeline_.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes,
+                                 push);
+            api.CmdDispatch(commands, groups, 1, 1);
         });
+    }
+    const Buffer& out() const noexcept { return out_; }
+
+private:
+    Device& device_;
+    const Device::Pipeline& pipeline_;
+    const Buffer batch_, out_;
+    VkDescriptorPool pool_ = VK_NULL_HANDLE;
+    VkDescriptorSet set_ = VK_NULL_HANDLE;
+    bool ready_ = false;
+};
+
+// 1e9 operations a second; `each`: operations of a multiply-add of a lane.
+double compute_rate(Device& device, const char* shader, double each,
+                    std::span<const std::uint32_t> constants = {}) {
+    Repeated repeated(device, shader, constants);
+    if (!repeated.ready()) return 0;
+    double best = 0;
+    for (std::uint32_t n = each > 64 ? 4 : 64, round = 0; round < 3;) {
+        const double took = repeated.run(n);
         if (took < kLongEnough && n < 1u << 20) {
             n *= 2;
             continue;
@@ -69,6 +94,15 @@ double compute_rate(Device& device, const char* shader, double each) {
         ++round;
     }
     return best;
+}
+
+// Of shaders/ops/rate_matrix.comp.
+std::array<std::uint32_t, 13> matrix_constants(const DeviceInfo& d) {
+    std::array<std::uint32_t, 13> constants{d.subgroup};
+    constants[10] = d.matrix.m;
+    constants[11] = d.matrix.n;
+    constants[12] = d.matrix.k;
+    return constants;
 }
 
 }  // namespace
@@ -105,7 +139,20 @@ DeviceRates measure_rates(Device& device) {
     rates.f32_gops = compute_rate(device, "rate/F32", 2);
     if (device.info().fp16) rates.f16_gops = compute_rate(device, "rate/F16", 4);
     if (device.info().integer_dot_supported) rates.int8_gops = compute_rate(device, "rate/INT8", 8);
+    if (const MatrixShape& m = device.info().matrix)
+        rates.matrix_gops =
+            compute_rate(device, "rate_matrix", 2.0 * m.m * m.n * m.k / device.info().subgroup,
+                         matrix_constants(device.info()));
     return rates;
+}
+
+std::vector<float> run_rate_matrix(Device& device, std::uint32_t n) {
+    const std::lock_guard lock(device.mutex());
+    Repeated repeated(device, "rate_matrix", matrix_constants(device.info()));
+    std::vector<float> y(kLanes);
+    if (repeated.ready()) repeated.run(n, 1);
+    device.download(repeated.out(), 0, std::as_writable_bytes(std::span(y)));
+    return y;
 }
 
 }  // namespace tern::backend::vulkan
