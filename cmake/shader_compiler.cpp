@@ -4,7 +4,10 @@
 //
 // Every shaders/ops/NAME.comp becomes the shader NAME. One whose text has a line "// for each format" becomes
 // a shader NAME/FORMAT for each shaders/formats/FORMAT.glsl, which it includes as "format.glsl". One with a
-// line "// variants: A B" is compiled once for each word, as NAME/A with the macro VARIANT_A defined.
+// line "// variants: A B" is compiled once for each word, as NAME/A with the macro VARIANT_A defined; those of a line
+// "// variants of quantised formats: C" only with formats that do not define FLOATS.
+// A shader that includes exact.glsl is compiled a second time, as NAME+doubles with the macro FMA_BY_DOUBLES
+// defined.
 #if __has_include(<glslang/SPIRV/GlslangToSpv.h>)  // Debian
 #include <glslang/SPIRV/GlslangToSpv.h>
 #else
@@ -21,6 +24,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <iterator>
 #include <list>
 #include <map>
 #include <mutex>
@@ -70,6 +74,7 @@ struct Job {
     fs::path source, format;
     std::string preamble;
     std::vector<unsigned> code;
+    std::vector<unsigned> by_doubles;  // the same with FMA_BY_DOUBLES, where exact.glsl is used; else empty
     std::set<fs::path> files;
     std::string error;
 };
@@ -152,7 +157,22 @@ void name_matrix_types(std::vector<unsigned>& code) {
     std::copy(ordered.begin(), ordered.end(), code.begin() + begin);
 }
 
-void compile(Job& job, const fs::path& root) {
+// Each sum and product is rounded by itself, as docs/numerics.md defines them: NoContraction for all of them, what
+// -ffp-contract=off is to C++. (SPIR-V: words of an instruction are its length << 16 | opcode, then its operands.)
+void forbid_contraction(std::vector<unsigned>& code) {
+    constexpr unsigned kDecorate = 71, kNoContraction = 42;
+    const std::set<unsigned> arithmetic = {127, 129, 131, 133, 136, 142, 148};  // FNegate FAdd FSub FMul FDiv, ×scalar, Dot
+    std::vector<unsigned> decorations;
+    std::size_t first = 0;
+    for (std::size_t i = 5; i < code.size(); i += code[i] >> 16) {
+        const unsigned opcode = code[i] & 0xffffu;
+        if (opcode == kDecorate && first == 0) first = i;
+        if (arithmetic.contains(opcode)) decorations.insert(decorations.end(), {3u << 16 | kDecorate, code[i + 2], kNoContraction});
+    }
+    code.insert(code.begin() + static_cast<std::ptrdiff_t>(first), decorations.begin(), decorations.end());
+}
+
+void compile(Job& job, const fs::path& root, const std::string& preamble, std::vector<unsigned>& code) {
     const std::string text = read(job.source);
     const std::string path = job.source.string();
     const char* strings[] = {text.c_str()};
@@ -160,7 +180,7 @@ void compile(Job& job, const fs::path& root) {
     const char* names[] = {path.c_str()};
     glslang::TShader shader(EShLangCompute);
     shader.setStringsWithLengthsAndNames(strings, lengths, names, 1);
-    shader.setPreamble(job.preamble.c_str());
+    shader.setPreamble(preamble.c_str());
     shader.setEnvInput(glslang::EShSourceGlsl, EShLangCompute, glslang::EShClientVulkan, 120);
     shader.setEnvClient(glslang::EShClientVulkan, glslang::EShTargetVulkan_1_2);
     shader.setEnvTarget(glslang::EShTargetSpv, glslang::EShTargetSpv_1_5);
@@ -176,13 +196,21 @@ void compile(Job& job, const fs::path& root) {
         return;
     }
     glslang::SpvOptions options;
-    glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), job.code, &options);
-    job.code = without_debug(job.code);
+    glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), code, &options);
+    code = without_debug(code);
     try {
-        name_matrix_types(job.code);
+        name_matrix_types(code);
     } catch (const std::exception& e) {
         job.error = job.name + ": " + e.what();
+        return;
     }
+    forbid_contraction(code);
+}
+
+void compile(Job& job, const fs::path& root) {
+    compile(job, root, job.preamble, job.code);
+    if (job.error.empty() && job.files.contains(root / "exact.glsl"))
+        compile(job, root, job.preamble + "#define FMA_BY_DOUBLES\n", job.by_doubles);
 }
 
 std::vector<fs::path> files_in(const fs::path& folder, const char* extension) {
@@ -208,29 +236,32 @@ std::string words_after(const std::string& text, const std::string& mark, const 
     return all;
 }
 
-std::vector<std::string> variants_of(const std::string& text) {
-    std::istringstream words(words_after(text, "// variants: ", " "));
-    std::vector<std::string> variants;
-    for (std::string word; words >> word;) variants.push_back(word);
-    if (variants.empty()) variants.emplace_back();
-    return variants;
+std::vector<std::string> variants_of(const std::string& text, const std::string& mark) {
+    std::istringstream words(words_after(text, mark, " "));
+    return {std::istream_iterator<std::string>(words), {}};
 }
 
 int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
     std::vector<Job> jobs;
     for (const fs::path& source : files_in(root / "ops", ".comp")) {
         const std::string text = read(source), stem = source.stem().string();
-        for (const std::string& variant : variants_of(text)) {
+        std::vector<std::string> variants = variants_of(text, "// variants: ");
+        const std::vector<std::string> quantised = variants_of(text, "// variants of quantised formats: ");
+        variants.insert(variants.end(), quantised.begin(), quantised.end());
+        if (variants.empty()) variants.emplace_back();
+        for (const std::string& variant : variants) {
             const std::string name = variant.empty() ? stem : stem + "/" + variant;
             std::string preamble = "#extension GL_GOOGLE_include_directive : require\n";
             if (!variant.empty()) preamble += "#define VARIANT_" + variant + "\n";
             if (text.find("// for each format") == text.npos) {
-                jobs.push_back({name, source, {}, preamble, {}, {}, {}});
+                jobs.push_back({name, source, {}, preamble, {}, {}, {}, {}});
                 continue;
             }
+            const bool no_floats = std::find(quantised.begin(), quantised.end(), variant) != quantised.end();
             for (const fs::path& format : files_in(root / "formats", ".glsl")) {
+                if (no_floats && read(format).find("#define FLOATS") != std::string::npos) continue;
                 jobs.push_back(
-                    {name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}});
+                    {name + "/" + upper(format.stem().string()), source, format, preamble, {}, {}, {}, {}});
             }
         }
     }
@@ -255,17 +286,25 @@ int run(const fs::path& root, const fs::path& out, const fs::path& depfile) {
     std::ofstream o(out);
     o << "// Made by cmake/shader_compiler.cpp from shaders/.\n#include \"backend/vulkan/shaders.h\"\n\n"
          "namespace tern::backend::vulkan {\nnamespace {\n";
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-        o << "constexpr std::uint32_t k" << i << "[] = {";
+    const auto write = [&](const std::string& name, const std::vector<unsigned>& code) {
+        o << "constexpr std::uint32_t " << name << "[] = {";
         char word[16];
-        for (std::size_t w = 0; w < jobs[i].code.size(); ++w) {
-            std::snprintf(word, sizeof word, "%s0x%x", w == 0 ? "" : ",", jobs[i].code[w]);
+        for (std::size_t w = 0; w < code.size(); ++w) {
+            std::snprintf(word, sizeof word, "%s0x%x", w == 0 ? "" : ",", code[w]);
             o << word << (w % 32 == 31 ? "\n" : "");
         }
         o << "};\n";
+    };
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        write("k" + std::to_string(i), jobs[i].code);
+        if (!jobs[i].by_doubles.empty()) write("kDoubles" + std::to_string(i), jobs[i].by_doubles);
     }
     o << "constexpr Shader kShaders[] = {\n";
-    for (std::size_t i = 0; i < jobs.size(); ++i) o << "    {\"" << jobs[i].name << "\", k" << i << "},\n";
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        o << "    {\"" << jobs[i].name << "\", k" << i << "},\n";
+        if (!jobs[i].by_doubles.empty())
+            o << "    {\"" << jobs[i].name << "+doubles\", kDoubles" << i << "},\n";
+    }
     o << "};\n";
     std::string rows;
     for (const fs::path& format : files_in(root / "formats", ".glsl")) {

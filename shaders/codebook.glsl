@@ -2,6 +2,11 @@
 // `entries` words.
 uint codebook(uint entries, uint i) { return last_word(entries, i); }
 
+// Digits 0, 1, 2 of an IQ1 codebook to signed bytes 8 * (digit - 1) + shift, the shift being 1 or -1.
+uvec2 iq1_values(uint entry, bool negative) {
+    return ((uvec2(entry, entry >> 4) & 0x03030303u) * 8u + (negative ? 0x77777777u : 0x79797979u)) ^ 0x80808080u;
+}
+
 // Bytes of 1 … 127, negated where bits 0 … 3 of `signs` are set.
 uint negated(uint q, uint signs) {
     uint ones = bits_to_bytes(signs);

@@ -2,9 +2,15 @@
 //
 // A format defines
 //   // parts: BYTES …        the parts of a block, in file order
-//   void decode32(uint base, uint chunk, out float w[32])     elements 32·chunk … of the row whose word 0 is at `base`
-// and, where a row may have any length, ANY_LENGTH and float element(uint base, uint i). `blocks` is the number of blocks
-// of a row. Loads cost more than arithmetic: four words that stand together are one load.
+//   void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low)
+// which gives elements 32·chunk … of the row whose word 0 is at `base` as in docs/numerics.md ("Blocks"): element i is
+// d.x · scale[i / 16] · q[i] - d.y · low[i / 16], q being signed bytes. SMALL_BLOCKS says that a block has 32 elements and no
+// scales or minimums but 1, ONE_SCALE that both halves have the same, HAS_LOW that there are minimums. A format of floats
+// says FLOATS and defines instead
+//   void decode32(uint base, uint chunk, out float w[32])    the elements
+//   vec4 four(uint base, uint i)                            elements i …, i being a multiple of 4; zeros behind the end of a
+//                                                           row, which may have any length
+// `blocks` is the number of blocks of a row. Loads cost more than arithmetic: four words that stand together are one load.
 #ifdef VARIANT_TEXELS
 #extension GL_EXT_samplerless_texture_functions : require
 layout(set = 0, binding = 1) uniform utextureBuffer weight_texels;
@@ -45,5 +51,7 @@ float half_of(uint base, uint part, uint i) {
 uint byte_of(uint base, uint part, uint i) { return (word(base, part + i / 4u) >> (8u * (i & 3u))) & 255u; }
 // Byte `i` (0..3) of a word, as a signed number.
 float signed_byte(uint w, uint i) { return float(int(w << (24u - 8u * i)) >> 24); }
+// Bytes of 0 … 127 less `zero`, as signed bytes.
+uint less(uint q, uint zero) { return ((q | 0x80808080u) - zero * 0x01010101u) ^ 0x80808080u; }
 // Bits 0 … 3 to bit 0 of bytes 0 … 3.
 uint bits_to_bytes(uint four) { return (four & 15u) * 0x00204081u & 0x01010101u; }

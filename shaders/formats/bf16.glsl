@@ -1,8 +1,8 @@
 // parts: 2
-#define ANY_LENGTH
-float element(uint base, uint i) {
-    uint two = word(base, i / 2u);
-    return uintBitsToFloat((i & 1u) == 0u ? two << 16 : two & 0xffff0000u);
+#define FLOATS
+vec4 four(uint base, uint i) {
+    uvec2 both = pair(base, i / 4u);
+    return uintBitsToFloat(uvec4(both.x << 16, both.x & 0xffff0000u, both.y << 16, both.y & 0xffff0000u));
 }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 4; ++i) {

@@ -1,6 +1,9 @@
 // parts: 2
-#define ANY_LENGTH
-float element(uint base, uint i) { return half_of(base, 0u, i); }
+#define FLOATS
+vec4 four(uint base, uint i) {
+    uvec2 both = pair(base, i / 4u);
+    return vec4(unpackHalf2x16(both.x), unpackHalf2x16(both.y));
+}
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 4; ++i) {
         uvec4 four = quad(base, chunk * 4u + i);

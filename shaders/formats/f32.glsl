@@ -1,6 +1,6 @@
 // parts: 4
-#define ANY_LENGTH
-float element(uint base, uint i) { return uintBitsToFloat(word(base, i)); }
+#define FLOATS
+vec4 four(uint base, uint i) { return uintBitsToFloat(quad(base, i / 4u)); }
 void decode32(uint base, uint chunk, out float w[32]) {
     [[unroll]] for (uint i = 0; i < 8; ++i) {
         vec4 four = uintBitsToFloat(quad(base, chunk * 8u + i));

@@ -1,10 +1,10 @@
 // parts: 2 32
-void decode32(uint base, uint chunk, out float w[32]) {
+#define SMALL_BLOCKS
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low) {
     uint quants = part_words(blocks, 2u) / 4u + chunk * 2u;
-    float d = half_of(base, 0u, chunk);
-    [[unroll]] for (uint n = 0; n < 2; ++n) {
-        uvec4 four = quad(base, quants + n);
-        [[unroll]] for (uint j = 0; j < 4; ++j)
-            [[unroll]] for (uint i = 0; i < 4; ++i) w[16 * n + 4 * j + i] = d * signed_byte(four[j], i);
-    }
+    d = vec2(half_of(base, 0u, chunk), 0.0);
+    scale = ivec2(1);
+    low = ivec2(0);
+    uvec4 four[2] = {quad(base, quants), quad(base, quants + 1u)};
+    [[unroll]] for (uint n = 0; n < 8; ++n) q[n] = four[n / 4][n & 3];
 }

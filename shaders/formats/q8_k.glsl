@@ -1,11 +1,11 @@
 // parts: 4 256 32
 // d, an f32; quants; sums, which are not needed.
-void decode32(uint base, uint chunk, out float w[32]) {
-    float d = uintBitsToFloat(word(base, chunk / 8u));
+#define ONE_SCALE
+void unpack32(uint base, uint chunk, out uint q[8], out vec2 d, out ivec2 scale, out ivec2 low) {
     uint quants = part_words(blocks, 4u) / 4u + chunk * 2u;
-    [[unroll]] for (uint n = 0; n < 2; ++n) {
-        uvec4 four = quad(base, quants + n);
-        [[unroll]] for (uint j = 0; j < 4; ++j)
-            [[unroll]] for (uint i = 0; i < 4; ++i) w[16 * n + 4 * j + i] = d * signed_byte(four[j], i);
-    }
+    d = vec2(uintBitsToFloat(word(base, chunk / 8u)), 0.0);
+    scale = ivec2(1);
+    low = ivec2(0);
+    uvec4 four[2] = {quad(base, quants), quad(base, quants + 1u)};
+    [[unroll]] for (uint n = 0; n < 8; ++n) q[n] = four[n / 4][n & 3];
 }

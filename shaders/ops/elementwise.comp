@@ -19,15 +19,8 @@ void main() {
     if (OP == 1) v = v * b[i];
     if (OP == 2) v = v * factor;
     if (OP == 3) v = v * b[i / cols];
-    if (OP == 4) v = factor * tanh(v / factor);
+    if (OP == 4) v = factor * tanh_(quotient(v, factor));
     if (OP == 5) v = activation(KIND, v);
-    if (OP == 6) {
-        if (KIND == kClampedSilu) {
-            v = min(v, 7.0);
-            v = v / (1.0 + exp(-1.702 * v)) * (clamp(b[i], -7.0, 7.0) + 1.0);
-        } else {
-            v = activation(KIND, v) * b[i];
-        }
-    }
+    if (OP == 6) v = KIND == kClampedSilu ? clamped_silu(v, b[i]) : activation(KIND, v) * b[i];
     y[i] = v;
 }

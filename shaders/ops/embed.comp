@@ -2,6 +2,7 @@
 // y[t] = row token[t] of the table. A lane decodes 32 elements.
 // for each format
 #include "common.glsl"
+#include "exact.glsl"
 layout(local_size_x = 32) in;
 layout(push_constant) uniform Push {
     uint cols, blocks, row_words;
@@ -11,6 +12,7 @@ layout(push_constant) uniform Push {
 #include "weights.glsl"
 layout(set = 0, binding = 2) writeonly buffer OutBuffer { float y[]; };
 #include "format.glsl"
+#include "decode.glsl"
 
 void main() {
     uint chunks = (cols + 31) / 32, i = flat_index(32), t = i / chunks, chunk = i % chunks;
@@ -24,7 +26,7 @@ void main() {
         [[unroll]] for (uint i = 0; i < 32; ++i) y[t * cols + chunk * 32 + i] = w[i];
         return;
     }
-#ifdef ANY_LENGTH
+#ifdef FLOATS
     for (uint i = chunk * 32; i < cols; ++i) y[t * cols + i] = element(base, i);
 #endif
 }

@@ -4,6 +4,7 @@
 // variants: F32 F16 Q8_0 Q4_0
 #include "common.glsl"
 #include "kv.glsl"
+#include "exact.glsl"
 layout(local_size_x = 64) in;
 layout(push_constant) uniform Push { uint heads, k_dim, v_dim, page_words, groups, group; };
 layout(set = 0, binding = 1) readonly buffer KBuffer { float k[]; };
@@ -21,19 +22,19 @@ uint encode(float x[32], out uint code[32]) {
         most = max(most, floatBitsToUint(x[i]) & 0x7fffffffu);
     }
 #ifdef VARIANT_Q8_0
-    float scale = uintBitsToFloat(most) / 127.0;
+    float scale = quotient(uintBitsToFloat(most), 127.0);
 #else
-    float scale = (high >= -low ? high : low) / -8.0;
+    float scale = (high >= -low ? high : low) * -0.125;
 #endif
     bool bad = most >= 0x7f800000u;  // NaN or infinite
-    uint bits = bad ? 0x7e00u : packHalf2x16(vec2(clamp(scale, -65504.0, 65504.0), 0.0)) & 0xffffu;
+    uint bits = bad ? 0x7e00u : f16_bits(clamp(scale, -65504.0, 65504.0));
     float d = unpackHalf2x16(bits).x;
     bool none = bad || d == 0.0;
     [[unroll]] for (uint i = 0; i < 32; ++i) {
 #ifdef VARIANT_Q8_0
-        code[i] = none ? 0u : uint(int(roundEven(clamp(x[i] / d, -127.0, 127.0)))) & 255u;
+        code[i] = none ? 0u : uint(int(roundEven(clamp(quotient(x[i], d), -127.0, 127.0)))) & 255u;
 #else
-        code[i] = none ? 8u : uint(clamp(x[i] / d + 8.5, 0.0, 15.0));
+        code[i] = none ? 8u : uint(clamp(quotient(x[i], d) + 8.5, 0.0, 15.0));
 #endif
     }
     return none && !bad ? 0u : bits;
@@ -89,7 +90,7 @@ void main() {
 #ifdef VARIANT_F32
     pages[to + part * step] = floatBitsToUint(x[0]);
 #else
-    pages[to + part * step] = packHalf2x16(vec2(x[0], x[1]));
+    pages[to + part * step] = f16_bits(x[0]) | f16_bits(x[1]) << 16;
 #endif
 #endif
 }

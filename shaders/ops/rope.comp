@@ -1,6 +1,7 @@
 #version 450
 // Rotates pairs of each head's first 2 · half dimensions; the others are copied. HALVES: pairs (i, i + half), else (2i, 2i + 1).
 #include "common.glsl"
+#include "exact.glsl"
 layout(constant_id = 0) const bool HALVES = false;
 layout(local_size_x = 64) in;
 layout(push_constant) uniform Push { uint cols, head_dim, half_, angles; };
@@ -19,5 +20,6 @@ void main() {
     bool second = HALVES ? d >= half_ : (d & 1u) == 1u;
     uint step_ = HALVES ? half_ : 1;
     float c = angle[angles + t * 2 * half_ + pair], s = angle[angles + t * 2 * half_ + half_ + pair];
-    y[i] = second ? fma(x[i - step_], s, x[i] * c) : fma(-x[i + step_], s, x[i] * c);
+    float x0 = x[second ? i - step_ : i], x1 = x[second ? i : i + step_];
+    y[i] = second ? fma(x0, s, x1 * c) : fma(x0, c, -(x1 * s));
 }

@@ -123,6 +123,10 @@ public:
     virtual std::string info() const { return {}; }
     // What the device can do at most, measured now; empty for the CPU, which benchmarks measure themselves.
     virtual std::optional<DeviceRates> rates() { return std::nullopt; }
+    // Whether f32 arithmetic is IEEE 754's with a fused fma, so that operations can give the bits of
+    // docs/numerics.md. subnormals: of numbers below 2^-126 as well.
+    virtual bool exact_arithmetic() const noexcept { return true; }
+    virtual bool exact_subnormals() const noexcept { return true; }
 };
 
 struct BackendOptions {

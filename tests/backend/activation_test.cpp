@@ -1,4 +1,5 @@
 // activate, gated, softcap.
+#include <algorithm>
 #include <cmath>
 
 #include "conformance.h"
@@ -92,6 +93,45 @@ TEST(Softcap, AgreesWithTheDefinition) {
             const double want = 30 * std::tanh(x.data[i] / 30.0);
             expect_near(got[i], want, std::abs(want), 8);  // tanh within 4, its argument and the product rounded
         }
+    }
+}
+
+// Every 4093th bit pattern, and the numbers around the limits of the definitions.
+Matrix dense_sample(std::uint32_t rows) {
+    Matrix x(rows, (1u << 20) / rows + 64, 1);
+    std::uint32_t bits = 0;
+    for (float& v : x.data) {
+        std::memcpy(&v, &bits, sizeof v);
+        bits += 4093;
+    }
+    const float limits[] = {-104.0f, 0x1.62e43p+6f, -0x1.62e43p+6f, 0.625f,    1.0f, 4.0f,
+                            7.0f,    -7.0f,         INFINITY,       -INFINITY, NAN,  -0.0f};
+    std::size_t i = 0;
+    for (const float limit : limits)
+        for (const float other : {-INFINITY, limit, INFINITY}) x.data[i++] = std::nextafterf(limit, other);
+    return x;
+}
+
+// The CPU's sets have this in tests/kernels/elementwise_test.cpp.
+TEST(Activate, ADenseSampleOfAllNumbersOnDevices) {
+    constexpr std::uint32_t n = 16;
+    const Matrix x = dense_sample(n);
+    Matrix up = x;
+    std::shuffle(up.data.begin(), up.data.end(), std::mt19937(2));
+    for (const Activation kind : kKinds) {
+        graph::Graph g;
+        g.set_logits(g.take_outputs(g.activate(kind, g.embed(x.weight()))));
+        conform_on_devices(g, {{{n}}});
+    }
+    for (const Activation kind : {Activation::silu, Activation::clamped_silu}) {
+        graph::Graph g;
+        g.set_logits(g.take_outputs(g.gated(kind, g.embed(x.weight()), g.embed(up.weight()))));
+        conform_on_devices(g, {{{n}}});
+    }
+    for (const float cap : {30.0f, 1.0f}) {
+        graph::Graph g;
+        g.set_logits(g.take_outputs(g.softcap(g.embed(x.weight()), cap)));
+        conform_on_devices(g, {{{n}}});
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include <tern/error.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -86,8 +87,8 @@ inline std::vector<BackendSetup> near_setups() {
     if (!TERN_HAVE_OPENBLAS) return {};
     return {{"blas", "", 1}, {"blas", "", 3}};
 }
-// Backends all of whose results are within a tolerance; activations stay f32. The Vulkan device is Mesa's lavapipe, or what
-// TERN_TEST_VULKAN_DEVICE names.
+// Backends whose matrix products and attention are within a tolerance, and all else where the device's
+// arithmetic is not the CPU's. The Vulkan device is Mesa's lavapipe, or what TERN_TEST_VULKAN_DEVICE names.
 inline std::vector<BackendSetup> loose_setups() {
     static const bool there = [] {
         // Sanitizers see nothing of what a driver computes; tests of the backend itself run with them.
@@ -102,6 +103,23 @@ inline std::vector<BackendSetup> loose_setups() {
     }();
     if (!there) return {};
     return {{"vulkan", "", 1, vulkan_device()}};
+}
+// The same device with each of its ways of multiplying, whichever it takes by itself.
+inline std::vector<BackendSetup> product_setups() {
+    std::vector<BackendSetup> setups;
+    for (const BackendSetup& loose : loose_setups())
+        for (const char* isa : {"buffers", "texels", "dots", "tiles", "tile-dots"}) {
+            BackendSetup setup = loose;
+            setup.isa = isa;
+            try {
+                make_backend_of(setup);
+                setups.push_back(setup);
+            } catch (const Error& e) {
+                if (e.code() != ErrorCode::unsupported) throw;
+                std::cout << isa << " is not tested here: " << e.what() << "\n";
+            }
+        }
+    return setups;
 }
 // From this many tokens on a product may differ.
 inline constexpr std::uint32_t kNearTokens = 32;
@@ -169,8 +187,58 @@ inline void expect_close(const std::vector<float>& got, const std::vector<float>
     EXPECT_LE(error, 1e-11 * size) << what;
 }
 
-// Every backend gives the reference's bits for the graph; those with a tolerance do where it has no matrix product or
-// few tokens. Returns the reference's result.
+// The same bits, but that any NaN equals any NaN, and, for a device that flushes them, a zero a number below
+// 2^-126.
+inline bool same_number(float got, float expected, bool subnormals = true) {
+    if (std::memcmp(&got, &expected, sizeof got) == 0 || (std::isnan(got) && std::isnan(expected)))
+        return true;
+    return !subnormals && std::fpclassify(expected) == FP_SUBNORMAL && got == 0;
+}
+
+// Whether a device whose arithmetic is exact computes the operation as docs/numerics.md says, bit for bit.
+inline bool has_bits(const graph::Op& op) {
+    switch (op.kind) {
+        case graph::OpKind::attention:
+        case graph::OpKind::linear:
+        case graph::OpKind::linear_heads:
+        case graph::OpKind::linear_experts:
+            return false;
+        default:
+            return true;
+    }
+}
+
+// The reference's bits, as far as the device has them.
+inline void expect_bits(const BackendSetup& setup, const std::vector<float>& got,
+                        const std::vector<float>& expected) {
+    ASSERT_EQ(got.size(), expected.size()) << name_of(setup);
+    const bool subnormals = make_backend_of(setup).exact_subnormals();
+    for (std::size_t i = 0; i < got.size(); ++i)
+        ASSERT_TRUE(same_number(got[i], expected[i], subnormals))
+            << name_of(setup) << " at " << i << ": " << got[i] << " instead of " << expected[i];
+}
+
+// What a device makes of the graph: the reference's bits, or what is close where an operation or the device
+// has not these.
+inline void expect_as_device(const BackendSetup& setup, const graph::Graph& g, const std::vector<float>& got,
+                             const std::vector<float>& expected) {
+    if (make_backend_of(setup).exact_arithmetic() && std::all_of(g.ops().begin(), g.ops().end(), has_bits))
+        expect_bits(setup, got, expected);
+    else
+        expect_close(got, expected, name_of(setup));
+}
+
+// Of graphs whose results are not all finite: on devices whose arithmetic is exact.
+inline void conform_on_devices(const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
+                               KvType kv_type = KvType::f32) {
+    const std::vector<float> expected = run_graph({}, g, steps, kv_type);
+    for (const BackendSetup& setup : loose_setups())
+        if (make_backend_of(setup).exact_arithmetic())
+            expect_bits(setup, run_graph(setup, g, steps, kv_type), expected);
+}
+
+// Every backend gives the reference's bits for the graph; those with a tolerance do where it has no matrix
+// product or few tokens, and devices where has_bits(). Returns the reference's result.
 inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
                                   KvType kv_type = KvType::f32) {
     const std::vector<float> expected = run_graph({}, g, steps, kv_type);
@@ -187,16 +255,8 @@ inline std::vector<float> conform(const graph::Graph& g, const std::vector<std::
     if (!products || !many)
         for (const BackendSetup& setup : near_setups())
             expect_same_bits(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
-    // Quantised activations are further from the exact result than any order of sums; products of quantised weights have
-    // tests of their own.
-    bool quantised = false;
-    for (const graph::Op& op : g.ops())
-        quantised |= (op.kind == graph::OpKind::linear || op.kind == graph::OpKind::linear_experts ||
-                      op.kind == graph::OpKind::linear_heads) &&
-                     kernels::act_kind(op.weight.dtype) != kernels::ActKind::f32;
-    if (!quantised)
-        for (const BackendSetup& setup : loose_setups())
-            expect_close(run_graph(setup, g, steps, kv_type), expected, name_of(setup));
+    for (const BackendSetup& setup : loose_setups())
+        expect_as_device(setup, g, run_graph(setup, g, steps, kv_type), expected);
     return expected;
 }
 

@@ -49,19 +49,16 @@ std::vector<double> weights_of(const Case& c, const float* x, const float* bias)
     return w;
 }
 
+using enum graph::RouteScore;
+const Case kCases[] = {
+    {8, 2, softmax, false, false},           {8, 2, softmax, true, true},
+    {8, 3, sigmoid, true, true, 1, 1, 2.5f}, {8, 3, sigmoid, false, false},
+    {32, 4, softmax_chosen, false, false},   {16, 4, sigmoid, true, true, 4, 2, 1.5f},
+    {16, 8, softmax, false, false, 8, 4},    {5, 5, softmax_chosen, false, true},
+};
+
 TEST(Route, AgreesWithTheDefinition) {
-    using enum graph::RouteScore;
-    const Case cases[] = {
-        {8, 2, softmax, false, false},
-        {8, 2, softmax, true, true},
-        {8, 3, sigmoid, true, true, 1, 1, 2.5f},
-        {8, 3, sigmoid, false, false},
-        {32, 4, softmax_chosen, false, false},
-        {16, 4, sigmoid, true, true, 4, 2, 1.5f},
-        {16, 8, softmax, false, false, 8, 4},
-        {5, 5, softmax_chosen, false, true},
-    };
-    for (const Case& c : cases)
+    for (const Case& c : kCases)
         for (const std::uint32_t n : {1u, 9u, 31u}) {
             constexpr std::uint64_t kWidth = 24, kOut = 7;
             const Matrix x(n, kWidth, 1), logits(n, c.experts, 2), w(c.experts * kOut, kWidth, 3), b(c.experts, kOut, 4);
@@ -89,6 +86,42 @@ TEST(Route, AgreesWithTheDefinition) {
                     expect_near(got[t * kOut + r], exact, size, 64);
                 }
             }
+        }
+}
+
+// Without a product, so that devices give bits, too; logits that are no numbers as well.
+TEST(Route, WeightsAndChoiceAlone) {
+    for (const Case& c : kCases)
+        for (const bool numbers : {true, false}) {
+            constexpr std::uint32_t n = 12;
+            const Matrix x(n, 5, 1), bias(1, c.experts, 5, 0.3f);
+            Matrix logits(n, c.experts, 2, 4.0f);
+            if (!numbers) {
+                logits.data[1] = NAN;
+                logits.data[c.experts] = NAN;
+                logits.data[3 * c.experts - 1] = NAN;
+                logits.data[3 * c.experts + 2] = INFINITY;
+                logits.data[4 * c.experts] = -INFINITY;
+                std::fill_n(logits.data.begin() + 5 * c.experts, c.experts, -INFINITY);
+                std::fill_n(logits.data.begin() + 6 * c.experts, c.experts, NAN);
+                std::fill_n(logits.data.begin() + 7 * c.experts, c.experts, -0.0f);
+                for (std::uint32_t e = 0; e < c.experts; ++e) logits.data[8 * c.experts + e] *= 30;
+            }
+            graph::Graph g;
+            graph::Routing options{.used = c.used,
+                                   .score = c.score,
+                                   .normalise = c.normalise,
+                                   .scale = c.scale,
+                                   .groups = c.groups,
+                                   .groups_used = c.groups_used};
+            if (c.biased) options.bias = bias.weight();
+            const graph::Value routing = g.route(g.embed(logits.weight()), options);
+            g.set_logits(
+                g.take_outputs(g.combine_experts(g.gather_experts(g.embed(x.weight()), routing), routing)));
+            if (numbers)
+                conform(g, {{{n}}});
+            else
+                conform_on_devices(g, {{{n}}});
         }
 }
 

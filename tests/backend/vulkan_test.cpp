@@ -216,29 +216,46 @@ TEST_F(VulkanDevice, AWrongPathIsNamedAndNotUsed) {
     const auto d = open();
     backend::vulkan::WeightStore weights(d);
     backend::vulkan::ProductPaths paths(d, weights);
-    const auto first = paths.of(DType::Q8_0);
+    const auto first = paths.of(DType::Q8_0).few;
     EXPECT_TRUE(warnings_.empty());
     paths.distrust(first);
-    EXPECT_EQ(paths.of(DType::Q8_0), first);  // was tried before
-    EXPECT_NE(paths.of(DType::Q4_K), first);
+    EXPECT_EQ(paths.of(DType::Q8_0).few, first);  // was tried before
+    EXPECT_NE(paths.of(DType::Q4_K).few, first);
     ASSERT_EQ(warnings_.size(), 1u);
     EXPECT_NE(warnings_[0].find("Q4_K"), std::string::npos) << warnings_[0];
-    paths.distrust(paths.of(DType::Q4_K));
+    paths.distrust(paths.of(DType::Q4_K).few);
     const Error e = error_of([&] { paths.of(DType::Q6_K); });
     EXPECT_EQ(e.code(), ErrorCode::device);
     EXPECT_NE(std::string(e.what()).find("Q6_K"), std::string::npos) << e.what();
 }
 
-// Each of the two ways to multiply, whichever the device takes by itself.
-TEST_F(VulkanDevice, BothPathsAreRightForEveryFormat) {
+// The self-test of each way to multiply, whichever the device takes by itself; product_paths_test.cpp has all formats.
+TEST_F(VulkanDevice, EveryPathPassesItsSelfTest) {
     const auto d = open();
-    for (const auto path : {backend::vulkan::ProductPath::buffers, backend::vulkan::ProductPath::texels}) {
+    for (const auto& path : backend::vulkan::all_product_paths()) {
+        if (path.integer_dot && !d->info().integer_dot_supported) continue;
         backend::vulkan::WeightStore weights(d);
         backend::vulkan::ProductPaths paths(d, weights);
-        paths.distrust(path == backend::vulkan::ProductPath::texels ? backend::vulkan::ProductPath::buffers
-                                                                    : backend::vulkan::ProductPath::texels);
-        for (const DTypeInfo& format : all_dtypes()) EXPECT_EQ(paths.of(format.dtype), path) << format.name;
+        paths.force(path.path);
+        for (const DType dtype : {DType::F16, DType::Q8_0, DType::Q4_K})
+            if (!path.integer_dot || kernels::act_kind(dtype) != kernels::ActKind::f32) {
+                EXPECT_EQ(paths.of(dtype).many, path.path) << info(dtype).name;
+            }
     }
+}
+
+// What docs/numerics.md promises of lavapipe; another device may have other arithmetic.
+TEST_F(VulkanDevice, ArithmeticIsTheCpus) {
+    const auto d = open();
+    if (!d->info().software) GTEST_SKIP() << "not known of " << d->info().name;
+    EXPECT_TRUE(d->info().arithmetic.exact) << d->info().arithmetic.why;
+    EXPECT_TRUE(d->info().arithmetic.divides);
+    EXPECT_TRUE(d->info().arithmetic.roots);
+    EXPECT_TRUE(backend::vulkan::make_vulkan_on(d)->exact_arithmetic());
+    bool said = false;
+    for (const auto& device : backend::vulkan::vulkan_devices())
+        for (const std::string& what : device.enabled) said |= what.find("the CPU's arithmetic") == 0;
+    EXPECT_TRUE(said);
 }
 
 TEST_F(VulkanDevice, CompiledShadersAreKeptAndBrokenFilesPassedOver) {

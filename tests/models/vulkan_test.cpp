@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <deque>
+#include <iostream>
 #include <sstream>
 
-#include "kernels/formats/format.h"
 #include "models/model_impl.h"
 #include "support/nmse.h"
 #include "support/reference_data.h"
@@ -18,29 +17,6 @@ namespace tern {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A model whose weights are decoded to F32 first, so that the CPU multiplies without quantising activations:
-// what the device computes, in another order.
-class Exact {
-public:
-    Exact(const Runtime& runtime, const fs::path& path) : model_(Model::load(runtime, path)) {
-        for (const graph::Op& op : model_.impl()->graph.ops()) decode(const_cast<graph::Op&>(op).weight);
-    }
-    const Model& model() const { return model_; }
-
-private:
-    void decode(graph::Weight& w) {
-        if (!w || w.dtype == DType::F32) return;
-        std::vector<float>& to = kept_.emplace_back(w.cols * w.rows * w.slabs);
-        for (std::uint64_t row = 0; row < w.rows * w.slabs; ++row)
-            kernels::format_ops(w.dtype).decode(static_cast<const std::byte*>(w.data) + row * w.row_bytes(),
-                                                to.data() + row * w.cols, w.cols);
-        w.data = to.data();
-        w.dtype = DType::F32;
-    }
-    Model model_;
-    std::deque<std::vector<float>> kept_;
-};
 
 std::vector<float> logits(const Model& model, std::span<const TokenId> tokens, std::size_t chunk, KvType kv) {
     Session session(model, {.context = 256, .kv_type = kv, .batch = 64});
@@ -69,25 +45,47 @@ std::vector<fs::path> reference_models() {
 
 class Vulkan : public testing::TestWithParam<fs::path> {};
 
-// f32 sums in another order: NMSE below 1e-10, where the issue asks for 1e-5; with f16 KV the same rounding
-// on both sides hits values that differ in the last bit. Where the CPU quantises activations it differs from
-// both by far more.
-TEST_P(Vulkan, LogitsAreTheExactOnes) {
+// Floats are added in another order: NMSE below 1e-10 with f32 KV; with f16 KV the same rounding on both sides hits values
+// that differ in the last bit. Quantised activations are the CPU's but for those that fall on the other side of a tie, some
+// 1 of 100,000: a step of 1/127 of its block's largest. Without one the NMSE is some 1e-14; in models as small as these a
+// single one may cost 3e-5, where the average is 2e-6.
+TEST_P(Vulkan, LogitsAreTheCpus) {
     if (!test::no_vulkan().empty()) GTEST_SKIP() << test::no_vulkan();
     std::istringstream in(test::read_file(test::reference_data() / "arch" / "tokens.txt"));
     std::vector<TokenId> tokens;
     for (TokenId id; in >> id;) tokens.push_back(id);
-    const Exact exact(Runtime({.threads = 2}), GetParam());
+    const Model cpu = Model::load(Runtime({.threads = 2}), GetParam());
     const Model model =
         Model::load(Runtime({.backend = "vulkan", .device = test::vulkan_device()}), GetParam());
+    bool quantised = false;
+    for (const graph::Op& op : cpu.impl()->graph.ops())
+        quantised |= op.weight && info(op.weight.dtype).block > 1;
     for (const KvType kv : {KvType::f32, KvType::f16}) {
-        const std::vector<float> expected = logits(exact.model(), tokens, 64, kv);
-        const double bound = kv == KvType::f32 ? 1e-10 : 1e-8;
+        const std::vector<float> expected = logits(cpu, tokens, 64, kv);
+        const double bound = quantised ? 1e-4 : kv == KvType::f32 ? 1e-10 : 1e-8;
         EXPECT_LT(test::nmse(logits(model, tokens, 64, kv), expected), bound) << GetParam();
         if (kv == KvType::f32) continue;
         EXPECT_LT(test::nmse(logits(model, tokens, 1, kv), expected), bound)
             << GetParam() << " token by token";
     }
+}
+
+TEST(VulkanModels, QuantisedLogitsAreTheCpusOnAverage) {
+    if (!test::no_vulkan().empty()) GTEST_SKIP() << test::no_vulkan();
+    const Runtime cpu({.threads = 2}), device({.backend = "vulkan", .device = test::vulkan_device()});
+    std::vector<TokenId> tokens(64);
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(3 + i * 7 % 200);
+    double sum = 0;
+    std::size_t count = 0;
+    for (const fs::path& path : reference_models()) {
+        if (path.parent_path().filename() != "quants") continue;
+        sum += test::nmse(logits(Model::load(device, path), tokens, 64, KvType::f32),
+                          logits(Model::load(cpu, path), tokens, 64, KvType::f32));
+        ++count;
+    }
+    if (count == 0) GTEST_SKIP() << "no reference models";
+    EXPECT_LT(sum / static_cast<double>(count), 1e-5);
+    std::cout << "mean NMSE of " << count << " models: " << sum / static_cast<double>(count) << "\n";
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Vulkan, testing::ValuesIn(reference_models()), [](const auto& p) {

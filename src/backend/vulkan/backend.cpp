@@ -17,17 +17,21 @@ constexpr std::uint64_t kLeastReserve = 128 * tern::MiB;
 
 class VulkanBackend final : public Backend {
 public:
-    explicit VulkanBackend(std::shared_ptr<Device> device)
-        : device_(std::move(device)), weights_(device_), paths_(device_, weights_) {}
+    VulkanBackend(std::shared_ptr<Device> device, std::optional<ProductPath> path)
+        : device_(std::move(device)), weights_(device_), paths_(device_, weights_) {
+        if (path) paths_.force(*path);
+    }
 
     std::string name() const override { return "vulkan"; }
-    std::string isa() const override { return "spirv"; }
+    std::string isa() const override { return paths_.forced() ? info_of(*paths_.forced()).name : "spirv"; }
     std::string info() const override {
         const DeviceInfo& d = device_->info();
         return fmt::format("{} ({}, {}, {:.1f} GiB, subgroups of {})", d.name, d.kind, d.driver,
                            static_cast<double>(d.memory) / GiB, d.subgroup);
     }
     unsigned threads() const noexcept override { return 1; }
+    bool exact_arithmetic() const noexcept override { return device_->info().arithmetic.exact; }
+    bool exact_subnormals() const noexcept override { return device_->info().arithmetic.subnormals; }
     std::optional<DeviceRates> rates() override { return measure_rates(*device_); }
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
         return std::make_unique<VulkanProgram>(graph, limits, device_, weights_, paths_);
@@ -52,7 +56,7 @@ public:
                 .reserve = std::max(d.memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
-        return VulkanProgram::scratch_bytes(graph, limits);
+        return VulkanProgram::scratch_bytes(graph, limits, device_->info());
     }
 
 private:
@@ -60,6 +64,18 @@ private:
     WeightStore weights_;
     ProductPaths paths_;
 };
+
+// None: the best one.
+std::optional<ProductPath> path_of(const std::string& isa) {
+    if (isa.empty() || isa == "spirv") return {};
+    std::string known = "spirv";
+    for (const ProductPathInfo& path : all_product_paths()) {
+        if (isa == path.name) return path.path;
+        known += fmt::format(", {}", path.name);
+    }
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("backend 'vulkan' has no instruction set '{}'; known: {}", isa, known));
+}
 
 }  // namespace
 
@@ -96,20 +112,37 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
         info.disabled.push_back(
             m ? fmt::format("cooperative matrices of {}x{}x{}: products are computed in f32", m.m, m.n, m.k)
               : "cooperative matrices: not supported by the driver");
+        if (d.unusable.empty()) {
+            try {
+                const auto open = Device::open({std::to_string(i), {}, {}});
+                const Arithmetic& a = open->info().arithmetic;
+                if (a.exact)
+                    info.enabled.push_back(
+                        fmt::format("the CPU's arithmetic{}{}", a.doubles ? ", fma by doubles" : "",
+                                    a.subnormals ? "" : ", but for numbers below 2^-126"));
+                else
+                    info.disabled.push_back("the CPU's arithmetic: " + a.why);
+            } catch (const Error& e) {
+                info.unusable = e.what();
+            }
+        }
         list.push_back(std::move(info));
     }
     return list;
 }
 
-std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device) {
-    return std::make_unique<VulkanBackend>(std::move(device));
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device, const std::string& isa) {
+    const std::optional<ProductPath> path = path_of(isa);
+    if (path && info_of(*path).integer_dot && !device->info().integer_dot_supported)
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("{}: '{}' needs integer dot products, which its driver does not support",
+                                device->info().name, isa));
+    return std::make_unique<VulkanBackend>(std::move(device), path);
 }
 
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options) {
-    if (!options.isa.empty() && options.isa != "spirv")
-        throw Error(ErrorCode::invalid_argument,
-                    fmt::format("backend 'vulkan' has no instruction set '{}'", options.isa));
-    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}));
+    path_of(options.isa);  // before the device is opened
+    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}), options.isa);
 }
 
 }  // namespace tern::backend::vulkan

@@ -164,6 +164,7 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
         std::min(p.limits.maxComputeWorkGroupInvocations, p.limits.maxComputeWorkGroupSize[0]);
     info.binding_alignment = static_cast<std::uint32_t>(p.limits.minStorageBufferOffsetAlignment);
     info.fp16 = v12 && f12.shaderFloat16;
+    info.fp64 = features.features.shaderFloat64;
     info.integer_dot_supported = v13 && f13.shaderIntegerDotProduct;
     info.integer_dot =
         v13 && f13.shaderIntegerDotProduct && p13.integerDotProduct4x8BitPackedSignedAccelerated;
@@ -482,6 +483,9 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     if (d->info_.api_version >= VK_API_VERSION_1_2) create.pNext = &f12;
     if (d->info_.api_version >= VK_API_VERSION_1_3) f12.pNext = &f13;
     if (d->info_.matrix) matrices.pNext = std::exchange(f12.pNext, &matrices);
+    VkPhysicalDeviceFeatures basic{};
+    basic.shaderFloat64 = d->info_.fp64;
+    create.pEnabledFeatures = &basic;
     create.queueCreateInfoCount = 1;
     create.pQueueCreateInfos = &queue;
     d->check(api.CreateDevice(d->physical_, &create, nullptr, &d->device_), "opening the device");
@@ -509,6 +513,7 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     fence.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
     d->check(d->api_.CreateFence(d->device_, &fence, nullptr, &d->fence_), "making a fence");
     d->load_cache();
+    d->info_.arithmetic = try_arithmetic(*d);
     return d;
 }
 
@@ -596,7 +601,8 @@ const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_
     std::string key = fmt::format("{}/{}/{}", shader, bindings, texels);
     for (const std::uint32_t c : constants) key += fmt::format(",{}", c);
     if (const auto found = pipelines_.find(key); found != pipelines_.end()) return found->second;
-    const Shader* source = find_shader(shader);
+    const Shader* source = info_.arithmetic.doubles ? find_shader(shader + "+doubles") : nullptr;
+    if (!source) source = find_shader(shader);
     if (!source)
         throw Error(ErrorCode::unsupported, fmt::format("backend 'vulkan' has no shader '{}'", shader));
 
@@ -635,9 +641,15 @@ const Device::Pipeline& Device::pipeline(const std::string& shader, std::uint32_
     Pipeline p{VK_NULL_HANDLE, layout, set_layout, bindings};
     if (result == VK_SUCCESS) {
         std::vector<VkSpecializationMapEntry> entries;
+        std::vector<std::uint32_t> values(constants.begin(), constants.end());
         for (std::uint32_t i = 0; i < constants.size(); ++i) entries.push_back({i, i * 4, 4});
+        for (const auto& [id, value] :
+             {std::pair{100u, info_.arithmetic.divides}, {101u, info_.arithmetic.roots}}) {
+            entries.push_back({id, static_cast<std::uint32_t>(values.size() * 4), 4});
+            values.push_back(value);
+        }
         const VkSpecializationInfo special{static_cast<std::uint32_t>(entries.size()), entries.data(),
-                                           constants.size_bytes(), constants.data()};
+                                           values.size() * 4, values.data()};
         VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size{};
         size.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
         size.requiredSubgroupSize = info_.subgroup;
@@ -702,6 +714,46 @@ void Device::run_once(const std::function<void(VkCommandBuffer)>& record) {
                             0, nullptr, 0, nullptr);
     check(api_.EndCommandBuffer(commands), "recording");
     submit_and_wait(commands);
+}
+
+void Device::dispatch(const Pipeline& pipeline, std::initializer_list<Range> buffers, std::uint32_t push,
+                      std::uint32_t groups) {
+    const std::lock_guard lock(mutex_);
+    const auto count = static_cast<std::uint32_t>(buffers.size());
+    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, count};
+    VkDescriptorPoolCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+    info.maxSets = 1;
+    info.poolSizeCount = 1;
+    info.pPoolSizes = &size;
+    VkDescriptorPool pool = VK_NULL_HANDLE;
+    check(api_.CreateDescriptorPool(device_, &info, nullptr, &pool), "making descriptors");
+    const auto destroy = [&](VkDescriptorPool* p) { api_.DestroyDescriptorPool(device_, *p, nullptr); };
+    const std::unique_ptr<VkDescriptorPool, decltype(destroy)> keeper(&pool, destroy);
+    VkDescriptorSetAllocateInfo allocate{};
+    allocate.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    allocate.descriptorPool = pool;
+    allocate.descriptorSetCount = 1;
+    allocate.pSetLayouts = &pipeline.set_layout;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    check(api_.AllocateDescriptorSets(device_, &allocate, &set), "making descriptors");
+    std::vector<VkDescriptorBufferInfo> bound;
+    for (const Range& r : buffers) bound.push_back({r.buffer, r.offset, r.size});
+    VkWriteDescriptorSet write{};
+    write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    write.dstSet = set;
+    write.descriptorCount = count;
+    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    write.pBufferInfo = bound.data();
+    api_.UpdateDescriptorSets(device_, 1, &write, 0, nullptr);
+    run_once([&](VkCommandBuffer commands) {
+        api_.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
+        api_.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set, 0,
+                                   nullptr);
+        const std::uint32_t words[kPushBytes / 4] = {push};
+        api_.CmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes, words);
+        api_.CmdDispatch(commands, groups, 1, 1);
+    });
 }
 
 void Device::upload(const Buffer& to, std::uint64_t offset, std::span<const std::byte> from) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <tern/error.h>
 
 #include "backend/vulkan/api.h"
+#include "backend/vulkan/arithmetic.h"
 
 namespace tern::backend::vulkan {
 
@@ -40,11 +42,13 @@ struct DeviceInfo {
     std::uint32_t binding_alignment = 0;
     bool software = false;
     bool fp16 = false;  // arithmetic in shaders
+    bool fp64 = false;
     bool integer_dot_supported = false;
     bool integer_dot = false;  // accelerated
     bool subgroup_size_control = false;
     MatrixShape matrix;       // of a subgroup, f16 × f16 into f32; none: not supported
     double timestamp_ns = 0;  // of one tick; 0: no timestamps
+    Arithmetic arithmetic;    // of an open device
     std::string unusable;     // why Tern cannot run on it; empty: it can
 };
 
@@ -122,8 +126,8 @@ public:
     std::uint64_t allocated() const noexcept { return allocated_; }
 
     // A compute pipeline: `bindings` storage buffers, those whose bit is set in `texels` uniform texel
-    // buffers, kPushBytes of push constants, 32-bit specialisation constants 0 …. Lives as long as the
-    // device. Error(device) where the driver refuses the shader.
+    // buffers, kPushBytes of push constants, 32-bit specialisation constants 0 … (and those of
+    // shaders/exact.glsl). Lives as long as the device. Error(device) where the driver refuses the shader.
     struct Pipeline {
         VkPipeline pipeline = VK_NULL_HANDLE;
         VkPipelineLayout layout = VK_NULL_HANDLE;
@@ -138,6 +142,9 @@ public:
     // Records, submits and waits.
     void run_once(const std::function<void(VkCommandBuffer)>& record);
     void submit_and_wait(VkCommandBuffer commands);
+    // Runs a shader of storage buffers once, over `groups` workgroups, with one word of push constants.
+    void dispatch(const Pipeline& pipeline, std::initializer_list<Range> buffers, std::uint32_t push,
+                  std::uint32_t groups);
     // Copies from host memory, by pieces through one staging buffer.
     void upload(const Buffer& to, std::uint64_t offset, std::span<const std::byte> from);
     // The same; `fill` writes each piece of the target, [begin, begin + piece.size()), a multiple of `grain`

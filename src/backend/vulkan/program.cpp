@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <utility>
 
 #include "backend/vulkan/kv.h"
 #include "kernels/kernel.h"
@@ -58,9 +59,38 @@ graph::Plan plan_values(const graph::Graph& graph, const Limits& limits) {
     return graph::plan_buffers(graph, phases, limits.max_tokens, limits.max_outputs);
 }
 
-// How many tokens a product takes at a time.
-std::uint32_t token_class(std::uint32_t n) {
-    return n <= 1 ? n : n == 2 ? 2 : n <= 4 ? 4 : 8;
+// How many tokens a product without tiles takes at a time; the class of those that tiles take.
+constexpr std::uint32_t kFewTokens = 8, kTileTokens = 64;
+// From this many on tiles do less work than kFewTokens at a time.
+constexpr std::uint32_t kManyTokens = 17;
+// Rows and tokens of a tile (shaders/ops/matmul_tiles.comp).
+constexpr std::uint32_t tile_of(bool floats) {
+    return floats ? 32 : 64;
+}
+
+// Parts of a workgroup that share the blocks of a row (shaders/ops/matmul.comp, `found`).
+std::uint32_t slices_of(const DeviceInfo& device, std::uint32_t sums, bool four_terms) {
+    if (device.software) return 1;
+    const std::uint32_t terms = four_terms ? 4 : 2, most = 16 / terms;
+    const std::uint32_t window = sums >= most ? 1 : most / sums;
+    std::uint32_t slices = 8;
+    while (slices > 1 && slices * window * sums * terms * 128 > device.shared_bytes) slices /= 2;
+    return slices;
+}
+
+bool is_product(OpKind kind) {
+    return kind == OpKind::linear || kind == OpKind::linear_heads || kind == OpKind::linear_experts;
+}
+
+// Bytes that 32 quantised numbers take (shaders/ops/quantize.comp).
+std::uint64_t chunk_bytes(Activations form) {
+    return form == Activations::packed ? 48 : form == Activations::texels ? 144 : 0;
+}
+
+// Bytes of a product's quantised input.
+std::uint64_t quantised_bytes(const graph::Graph& graph, const Op& op, Activations form, const Limits& limits) {
+    return graph::value_bytes(graph.info(op.in[0]), limits.max_tokens, limits.max_outputs) / 128 *
+           chunk_bytes(form);
 }
 
 // A list of workgroups over two directions (flat_group() in shaders/common.glsl).
@@ -78,8 +108,7 @@ std::uint32_t divisor(std::uint32_t n, std::uint32_t most) {
 
 // Whether the operation's weight is a matrix that the store rearranges.
 bool in_blocks(OpKind kind) {
-    return kind == OpKind::embed || kind == OpKind::linear || kind == OpKind::linear_heads ||
-           kind == OpKind::linear_experts;
+    return kind == OpKind::embed || is_product(kind);
 }
 
 // The operation that brings rows from outside; null: none.
@@ -341,7 +370,7 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
                             "kernels for it",
                             info(op.weight.dtype).name, op.weight.name));
                 if (op.kind != OpKind::embed)
-                    paths_[op.weight.dtype] = path ? *path : paths.of(op.weight.dtype);
+                    paths_[op.weight.dtype] = path ? ProductChoice{*path, *path} : paths.of(op.weight.dtype);
                 weights_[&op] = store.get(op.weight);
                 break;
             case OpKind::attention: {
@@ -383,6 +412,21 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
     for (const ValueInfo& v : graph_.values())
         limited(graph::value_bytes(v, limits_.max_tokens, limits_.max_outputs), "intermediate results");
     limited(batch_bytes(graph_, limits_), "the page tables of a batch");
+    std::map<QuantKind, std::uint64_t> quantised;
+    for (const Op& op : graph_.ops()) {
+        if (!is_product(op.kind)) continue;
+        for (const bool many : {false, true}) {
+            const Product p = product(op, many);
+            tiles_ |= info_of(p.path).tiles;
+            if (p.quantised.form == Activations::f32) continue;
+            const std::uint64_t bytes = quantised_bytes(graph_, op, p.quantised.form, limits_);
+            limited(bytes, "quantised activations");
+            std::uint64_t& most = quantised[p.quantised];
+            most = std::max(most, bytes);
+        }
+    }
+    for (const auto& [kind, bytes] : quantised)
+        quants_[kind] = device_->allocate(bytes, Memory::device, "quantised activations");
     arena_ = device_->allocate(plan_.bytes, Memory::device, "intermediate results");
     angles_ = device_->allocate(floats * 4, Memory::host, "rotation angles");
     batch_ = device_->allocate(batch_bytes(graph_, limits_), Memory::host, "batches");
@@ -411,15 +455,54 @@ void VulkanProgram::forget() noexcept {
     recordings_.clear();
 }
 
-std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limits& limits) {
+std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limits& limits,
+                                           const DeviceInfo& device) {
     const Op* in = input_of(graph);
-    return plan_values(graph, limits).bytes + angle_bytes(graph, limits) + batch_bytes(graph, limits) +
+    // Each kind of block has a buffer; without a self-test it is not known which form will be right, so this is
+    // the form that is tried first.
+    std::map<std::uint32_t, std::uint64_t> quantised;
+    for (const Op& op : graph.ops())
+        if (is_product(op.kind) && kernels::act_kind(op.weight.dtype) != kernels::ActKind::f32) {
+            std::uint64_t& most = quantised[info(op.weight.dtype).block];
+            most = std::max(most, quantised_bytes(
+                                      graph, op,
+                                      device.software ? Activations::texels : Activations::packed, limits));
+        }
+    std::uint64_t sum = 0;
+    for (const auto& [block, bytes] : quantised) sum += bytes;
+    return sum + plan_values(graph, limits).bytes + angle_bytes(graph, limits) + batch_bytes(graph, limits) +
            (in ? graph::value_bytes(graph.info(in->out), limits.max_tokens, limits.max_outputs) : 0) +
            graph::value_bytes(graph.info(graph.logits()), limits.max_tokens, limits.max_outputs);
 }
 
 std::uint64_t VulkanProgram::scratch_bytes() const noexcept {
-    return scratch_bytes(graph_, limits_);
+    std::uint64_t sum = arena_.size() + angles_.size() + batch_.size() + logits_.size() + input_.size();
+    for (const auto& [kind, buffer] : quants_) sum += buffer.size();
+    return sum;
+}
+
+// Texels hold four numbers, and there may be fewer of them than a buffer has.
+VulkanProgram::Product VulkanProgram::product(const Op& op, bool many) const {
+    const DType dtype = op.weight.dtype;
+    const ProductChoice& choice = paths_.at(dtype);
+    Product p{many ? choice.many : choice.few, {}};
+    if (p.path == ProductPath::texels) {
+        const Activations form = activations_of(p.path, dtype);
+        const std::uint64_t limit = device_->info().max_texels * 16;
+        const std::uint64_t bytes = form == Activations::f32
+                                        ? value(op.in[0]).size
+                                        : quantised_bytes(graph_, op, form, limits_);
+        bool fits = op.weight.cols % 4 == 0 && bytes <= std::min(limit, device_->info().max_binding);
+        for (const DeviceWeight::Slab& slab : weights_.at(&op)->slabs()) fits &= slab.buffer.size() <= limit;
+        if (!fits) p.path = ProductPath::buffers;
+    }
+    if (activations_of(p.path, dtype) != Activations::f32)
+        p.quantised = {activations_of(p.path, dtype), info(dtype).block};
+    return p;
+}
+
+std::uint32_t VulkanProgram::token_class(std::uint32_t n) const noexcept {
+    return n <= 2 ? n : n <= 4 ? 4 : n < kManyTokens || !tiles_ ? kFewTokens : kTileTokens;
 }
 
 Range VulkanProgram::value(Value v) const {
@@ -538,6 +621,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
         };
     };
     const std::uint32_t wide = device.software ? device.subgroup : std::min(256u, device.max_invocations);
+    std::map<QuantKind, std::pair<int, std::uint32_t>> quantised;  // whose rows a buffer has: a value, its parts
     for (const Op& op : graph_.ops()) {
         const ValueInfo& out = graph_.info(op.out);
         const std::uint32_t cols = u32(out.cols);
@@ -731,23 +815,43 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const std::uint32_t begins = experts ? 4 * max_rows(in) : u32(op.weight.slabs);
                 std::uint32_t tokens = in.domain == Domain::tokens ? shape.tokens : shape.outputs;
                 if (tokens == 0) tokens = 1;
-                if (experts) tokens = tokens < 8 ? 1 : token_class(std::max(1u, max_rows(in) / n_experts));
-                const std::uint32_t rows = device.software ? 4 : 1;
-                const std::uint32_t slices = device.software ? 1 : 8;
-                // Texels hold four elements, and there may be fewer of them than a buffer has.
-                bool texels = paths_.at(op.weight.dtype) == ProductPath::texels && op.weight.cols % 4 == 0 &&
-                              value(op.in[0]).size / 16 <= device.max_texels;
-                for (const DeviceWeight::Slab& slab : weight.slabs())
-                    texels &= slab.buffer.size() / 16 <= device.max_texels;
+                if (experts)
+                    tokens = tokens < kFewTokens ? 1 : token_class(std::max(1u, max_rows(in) / n_experts));
+                const Product p = product(op, tokens > kFewTokens);
+                const ProductPathInfo& path = info_of(p.path);
+                const bool texels = p.path == ProductPath::texels;
+                const bool floats = kernels::act_kind(op.weight.dtype) == kernels::ActKind::f32;
+                tokens = path.tiles ? tile_of(floats) : std::min(tokens, kFewTokens);
+                // A software device has neither lanes to fill nor fast exchange, but decodes weights slowly.
+                const std::uint32_t rows = !device.software ? 1 : floats ? 4 : 8;
+                const std::uint32_t slices =
+                    floats   ? 4
+                    : texels ? 1
+                             : slices_of(device, rows * tokens,
+                                       op.weight.dtype == DType::Q4_1 || op.weight.dtype == DType::Q5_1);
+                Range x = value(op.in[0]);
+                if (p.quantised.form != Activations::f32) {
+                    x = quants_.at(p.quantised).range(0, quantised_bytes(graph_, op, p.quantised.form, limits_));
+                    // Products of one value share its quantised rows; those of another value take their place.
+                    const std::pair<int, std::uint32_t> now{op.in[0].id, heads ? u32(op.weight.slabs) : 1};
+                    if (std::exchange(quantised[p.quantised], now) != now)
+                        builder()
+                            .reads(value(op.in[0]))
+                            .writes(x)
+                            .push(u32(op.weight.cols), domain(in), in.per_row * now.second)
+                            .run(texels ? "quantize/FLOATS" : "quantize/PACKED", {p.quantised.block / 32},
+                                 flat(in, in.cols / 32, 64));
+                }
                 for (const DeviceWeight::Slab& slab : weight.slabs()) {
                     const std::uint64_t each = experts || heads ? weight.padded_rows() : slab.rows;
                     const std::uint32_t slab_experts = u32(slab.rows / each), groups = u32(each / kGroupRows);
                     Recorder::Builder b = builder();
                     if (texels)
                         b.fetches(slab.buffer.range(), VK_FORMAT_R32G32B32A32_UINT)
-                            .fetches(value(op.in[0]), VK_FORMAT_R32G32B32A32_SFLOAT);
+                            .fetches(x, VK_FORMAT_R32G32B32A32_SFLOAT);
                     else
-                        b.reads(slab.buffer.range()).reads(value(op.in[0]));
+                        b.reads(slab.buffer.range()).reads(x);
+                    const std::uint32_t taken = path.tiles ? tile_of(floats) / kGroupRows : rows;
                     b.writes(value(op.out))
                         .reads(op.bias ? biases_.at(&op).range() : batch_.range())
                         .reads(experts ? value(op.in[1]) : batch_.range())
@@ -755,15 +859,14 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                               u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
                               experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in),
                               in.per_row, experts || heads ? u32(slab.first_row / each) : 0u, begins)
-                        .run(fmt::format("matmul/{}/{}", texels ? "TEXELS" : "BUFFERS",
-                                         info(op.weight.dtype).name),
-                             {tokens, rows, slices, device.subgroup,
+                        .run(fmt::format("{}/{}", path.shader, info(op.weight.dtype).name),
+                             {tokens, rows, slices,
                               experts ? 1u
                               : heads ? 2u
                                       : 0u,
                               op.bias ? 1u : 0u},
                              [=](const Counts& c) -> Groups {
-                                 return {ceil_div(groups, rows), ceil_div(rows_of(in, c) / used, tokens),
+                                 return {ceil_div(groups, taken), ceil_div(rows_of(in, c) / used, tokens),
                                          slab_experts};
                              });
                 }

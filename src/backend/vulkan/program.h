@@ -42,16 +42,28 @@ private:
 
 class VulkanProgram final : public Program {
 public:
-    // `path`: of all products, as self-tests want; else what is right on the device.
+    // `path`: of all products, as self-tests want; else those that are right on the device.
     VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
                   WeightStore& weights, ProductPaths& paths, std::optional<ProductPath> path = {});
     ~VulkanProgram() override;
     std::span<const float> run(const Batch& batch, KvMemory& kv) override;
     std::uint64_t scratch_bytes() const noexcept override;
     // What scratch_bytes() of such a program would be; takes nothing.
-    static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits);
+    static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits,
+                                       const DeviceInfo& device);
 
 private:
+    // Quantised rows: all products of one kind share a buffer.
+    struct QuantKind {
+        Activations form = Activations::f32;
+        std::uint32_t block = 0;  // numbers that share a scale
+        auto operator<=>(const QuantKind&) const = default;
+    };
+    // The shader of a product.
+    struct Product {
+        ProductPath path = ProductPath::buffers;
+        QuantKind quantised;
+    };
     // How many rows a product has, and whether any sequence has more than one token: choices that are
     // recorded.
     struct Shape {
@@ -72,6 +84,8 @@ private:
     void record(Recording& recording, const Shape& shape, const VulkanKv& kv);
     void forget() noexcept;
     std::uint32_t write_batch(const Batch& batch, bool pieces, const VulkanKv& kv);
+    Product product(const graph::Op& op, bool many) const;
+    std::uint32_t token_class(std::uint32_t n) const noexcept;
     Range value(graph::Value v) const;
     const graph::Op& producer(graph::Value v) const { return *producer_[static_cast<std::size_t>(v.id)]; }
 
@@ -79,12 +93,14 @@ private:
     const Limits limits_;
     std::shared_ptr<Device> device_;
     std::map<const graph::Op*, std::shared_ptr<const DeviceWeight>> weights_;
-    std::map<DType, ProductPath> paths_;
+    std::map<DType, ProductChoice> paths_;
+    bool tiles_ = false;  // whether any product has a path of its own for many tokens
     std::map<const graph::Op*, Buffer> vectors_;  // F32 weights that shaders read as they are (norms)
     std::map<const graph::Op*, Buffer> biases_;
     std::vector<const graph::Op*> producer_;
     graph::Plan plan_;
     Buffer arena_, angles_, batch_, logits_, input_;  // the last: rows from outside
+    std::map<QuantKind, Buffer> quants_;
     std::vector<std::uint32_t> angle_offset_;         // in floats, by rope
     std::map<Shape, std::unique_ptr<Recording>> recordings_;
     std::uint64_t kv_serial_ = 0;  // of the cache that they were recorded for

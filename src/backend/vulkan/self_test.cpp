@@ -9,6 +9,7 @@
 #include "backend/vulkan/kv.h"
 #include "backend/vulkan/program.h"
 #include "kernels/formats/format.h"
+#include "kernels/kernel.h"
 
 namespace tern::backend::vulkan {
 namespace {
@@ -35,24 +36,65 @@ std::vector<std::byte> random_blocks(DType dtype, std::size_t count, std::vector
 
 }  // namespace
 
-const char* to_string(ProductPath path) noexcept {
-    return path == ProductPath::texels ? "TEXELS" : "BUFFERS";
+std::span<const ProductPathInfo> all_product_paths() noexcept {
+    using enum ProductPath;
+    static constexpr ProductPathInfo kInfo[] = {
+        {buffers, "buffers", "matmul/BUFFERS", "through storage buffers", false, Activations::packed, false},
+        {texels, "texels", "matmul/TEXELS", "through texels", false, Activations::texels, false},
+        {dots, "dots", "matmul/DOTS", "by integer dot products", false, Activations::packed, true},
+        {tiles, "tiles", "matmul_tiles/BUFFERS", "in tiles", true, Activations::packed, false},
+        {tile_dots, "tile-dots", "matmul_tiles/DOTS", "in tiles by integer dot products", true,
+         Activations::packed, true},
+    };
+    return kInfo;
 }
 
-ProductPath ProductPaths::of(DType dtype) {
+const ProductPathInfo& info_of(ProductPath path) noexcept {
+    return all_product_paths()[static_cast<std::size_t>(path)];
+}
+
+Activations activations_of(ProductPath path, DType dtype) noexcept {
+    return kernels::act_kind(dtype) == kernels::ActKind::f32 ? Activations::f32 : info_of(path).quantised;
+}
+
+ProductChoice ProductPaths::of(DType dtype) {
     const std::lock_guard lock(device_->mutex());
     if (const auto found = known_.find(dtype); found != known_.end()) return found->second;
-    // A software driver gathers texels with vector instructions, but loads from storage buffers lane by lane.
-    const bool software = device_->info().software;
-    for (const ProductPath path : {software ? ProductPath::texels : ProductPath::buffers,
-                                   software ? ProductPath::buffers : ProductPath::texels}) {
-        if (!distrusted_[path] && is_right(dtype, path)) return known_[dtype] = path;
-        device_->log(
-            true,
-            fmt::format("{}: products of {} through {} give wrong results with this driver ({}) and are "
-                        "not used",
-                        device_->info().name, info(dtype).name,
-                        path == ProductPath::texels ? "texels" : "storage buffers", device_->info().driver));
+    const DeviceInfo& d = device_->info();
+    const bool quantised = kernels::act_kind(dtype) != kernels::ActKind::f32;
+    const bool dots = d.integer_dot && quantised;
+    std::vector<ProductPath> few, many;
+    if (forced_ && (quantised || !info_of(*forced_).integer_dot)) {
+        few = many = {*forced_};
+    } else if (d.software) {
+        // A software driver gathers texels with vector instructions, but loads from storage buffers lane by
+        // lane, and a workgroup's memory is none faster.
+        few = many = {ProductPath::texels, ProductPath::buffers};
+    } else {
+        if (dots) few.push_back(ProductPath::dots);
+        few.insert(few.end(), {ProductPath::buffers, ProductPath::texels});
+        if (dots) many.push_back(ProductPath::tile_dots);
+        many.push_back(ProductPath::tiles);
+        many.insert(many.end(), few.begin(), few.end());
+    }
+    const ProductPath best = first_right(dtype, few);
+    return known_[dtype] = {best, first_right(dtype, many)};
+}
+
+ProductPath ProductPaths::first_right(DType dtype, const std::vector<ProductPath>& paths) {
+    for (const ProductPath path : paths) {
+        const auto [tried, fresh] = tried_.try_emplace({dtype, path}, false);
+        if (fresh) {
+            tried->second = !distrusted_[path] && is_right(dtype, path);
+            if (!tried->second)
+                device_->log(
+                    true,
+                    fmt::format("{}: products of {} {} give wrong results with this driver ({}) and are not "
+                                "used",
+                                device_->info().name, info(dtype).name, info_of(path).words,
+                                device_->info().driver));
+        }
+        if (tried->second) return path;
     }
     throw Error(ErrorCode::device,
                 fmt::format("{}: products of {} give wrong results with this driver ({}); a newer driver "
@@ -61,13 +103,17 @@ ProductPath ProductPaths::of(DType dtype) {
 }
 
 bool ProductPaths::is_right(DType dtype, ProductPath path) {
-    constexpr std::uint64_t kRows = 40;
-    constexpr std::uint32_t kTokens = 9;
+    // Tiles have 64 rows and tokens; fewer tokens than one, and no multiple of it.
+    const bool tiles = info_of(path).tiles;
+    const std::uint64_t kRows = tiles ? 72 : 40;
+    const std::uint32_t kTokens = tiles ? 70 : 9;
     const std::uint64_t cols = info(dtype).block == 256 ? 512 : 96;
     std::vector<float> decoded, x(kTokens * cols);
     const std::vector<std::byte> bytes = random_blocks(dtype, kRows * cols / info(dtype).block, decoded);
+    // Quantising these changes nothing: multiples of 1/64, the largest of each block being 127/64.
     std::mt19937 random(2);
-    for (float& v : x) v = static_cast<float>(random()) * 0x1p-31f - 1.0f;
+    for (std::size_t i = 0; i < x.size(); ++i)
+        x[i] = static_cast<float>(i % 32 == 9 ? 127 : static_cast<int>(random() % 255) - 127) / 64;
     graph::Graph g;
     const graph::Weight table{
         .data = x.data(), .dtype = DType::F32, .cols = cols, .rows = kTokens, .name = "self-test"};
