@@ -60,9 +60,10 @@ public:
     Bench(const Model& model, const BenchOptions& options)
         : options_(options),
           info_(model.info()),
-          session_(model, {.context = options.depth + std::max(options.prompt, options.generate),
-                           .sequences = options.batch,
-                           .kv_type = options.kv_type}) {
+          session_(open_on<Session>(
+              model, SessionOptions{.context = options.depth + std::max(options.prompt, options.generate),
+                                    .sequences = options.batch,
+                                    .kv_type = options.kv_type})) {
         tokens_.resize(options.depth + std::max(options.prompt, options.generate));
         std::uint64_t state = 1;  // any ids will do; Knuth's MMIX generator
         for (TokenId& id : tokens_) {

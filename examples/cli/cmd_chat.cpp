@@ -87,9 +87,13 @@ ChatTemplate own_template(const Model& model) {
 }
 
 Chat::Chat(const ChatArgs& options)
-    : options_(options), runtime_(make_runtime(options.runtime)),
-      model_(load_model(runtime_, model_path(options.model), options.runtime.lock, options.pre)), template_(own_template(model_)),
-      engine_(model_, {.context = options.context, .kv_type = options.kv_type, .parallel = 1}), lines_("tern"),
+    : options_(options),
+      runtime_(make_runtime(options.runtime)),
+      model_(load_model(runtime_, model_path(options.model), options.runtime.lock, options.pre)),
+      template_(own_template(model_)),
+      engine_(open_on<Engine>(
+          model_, EngineOptions{.context = options.context, .kv_type = options.kv_type, .parallel = 1})),
+      lines_("tern"),
       seed_(options.sampling.seed) {
     if (!options.system.empty()) messages_.push_back({"system", options.system});
 }

@@ -28,6 +28,7 @@ int devices(const DevicesOptions& options) {
                            {"kind", d.kind},
                            {"driver", d.driver},
                            {"memory_bytes", d.memory},
+                           {"budget_bytes", d.budget},
                            {"enabled", d.enabled},
                            {"disabled", d.disabled},
                            {"unusable", d.unusable},
@@ -43,10 +44,13 @@ int devices(const DevicesOptions& options) {
             print_out(fmt::format("{:<10}none: {}\n", label, d.unusable));
             continue;
         }
-        print_out(
-            fmt::format("{:<10}{} ({}{}){}\n", label, d.name, d.kind == "cpu" ? std::string() : d.kind + ", ",
-                        fmt::format("{:.1f} GiB", static_cast<double>(d.memory) / static_cast<double>(GiB)),
-                        d.chosen && d.backend != "cpu" ? ", taken by --backend vulkan" : ""));
+        print_out(fmt::format(
+            "{:<10}{} ({}{}){}\n", label, d.name, d.kind == "cpu" ? std::string() : d.kind + ", ",
+            fmt::format("{:.1f} GiB{}", static_cast<double>(d.memory) / static_cast<double>(GiB),
+                        d.budget ? fmt::format(", {:.1f} GiB of it free for tern now",
+                                               static_cast<double>(d.budget) / static_cast<double>(GiB))
+                                 : ""),
+            d.chosen && d.backend != "cpu" ? ", taken by --backend vulkan" : ""));
         if (!d.driver.empty()) print_out(fmt::format("{:<10}driver: {}\n", "", d.driver));
         if (!d.unusable.empty()) print_out(fmt::format("{:<10}not usable: {}\n", "", d.unusable));
         if (!d.enabled.empty()) print_out(fmt::format("{:<10}on:  {}\n", "", joined(d.enabled)));

@@ -36,13 +36,21 @@ std::vector<std::string> lines_of(const std::string& all) {
 int run(const EmbedArgs& options) {
     const Runtime runtime = make_runtime(options.runtime);
     const Model model = load_model(runtime, model_path(options.model), options.runtime.lock, options.pre);
-    Embedder embedder(model,
-                      {.pooling = pooling_named(options.pooling), .normalize = !options.raw, .batch = options.batch});
+    std::optional<Progress> bar;
+    Embedder embedder(model, {.pooling = pooling_named(options.pooling),
+                              .normalize = !options.raw,
+                              .batch = options.batch,
+                              .progress = [&bar](double fraction) {
+                                  bar->update(fraction);
+                                  return true;
+                              }});
     const std::vector<std::string> texts = options.texts.empty() ? lines_of(read_stdin()) : options.texts;
     std::vector<std::vector<TokenId>> tokens;
     for (const std::string& text : texts) tokens.push_back(model.tokenizer().encode(text));
     const Stopwatch watch;
+    bar.emplace("uploading");
     const std::vector<std::vector<float>> vectors = embedder.embed(tokens);
+    bar.reset();
     if (options.runtime.verbose) {
         std::size_t count = 0;
         for (const auto& ids : tokens) count += ids.size();

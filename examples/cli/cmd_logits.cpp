@@ -110,9 +110,10 @@ int run(const LogitsOptions& options) {
         options.chunk ? options.chunk
                       : std::clamp((16u << 20) / std::max(model.info().vocab_size, 1u), 1u, 512u);
     note_long_context(model.info(), count);
-    Session session(model, {.context = options.context ? options.context : count,
-                            .kv_type = options.kv_type,
-                            .batch = std::min(chunk, 4096u)});
+    Session session =
+        open_on<Session>(model, SessionOptions{.context = options.context ? options.context : count,
+                                               .kv_type = options.kv_type,
+                                               .batch = std::min(chunk, 4096u)});
     OutputFile out(options.out);
     Progress bar("tokens");
     for (std::size_t done = 0; done < tokens.size();) {

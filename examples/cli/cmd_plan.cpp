@@ -23,10 +23,13 @@ struct PlanOptions {
 MemoryPlan plan_for(const Model& model, std::uint32_t context, std::uint32_t parallel, KvType kv_type) {
     EngineOptions options{.context = context, .kv_type = kv_type, .parallel = parallel};
     const MemoryPlan one = Engine::plan(model, options);
+    options.context = one.context;
     options.kv_memory = parallel * one.kv;
     MemoryPlan all = Engine::plan(model, options);
     all.max_context = one.max_context;
     all.max_parallel = one.max_parallel;
+    // A device may not take a cache of all that was allowed.
+    all.fits &= all.parallel >= parallel;
     return all;
 }
 
@@ -73,6 +76,8 @@ std::string advice(const Model& model, const MemoryPlan& plan, const PlanOptions
 
 // Why layers are on the CPU although there are devices.
 std::string layers_left(const MemoryPlan& plan, const std::string& backend) {
+    if (!plan.why_left.empty())
+        return fmt::format("{} on the CPU: {}.\n", layers(plan.layers_left), printable(plan.why_left));
     if (plan.layers_left == 0) return {};
     return fmt::format("{} on the CPU, as more would not fit on the devices of backend {}.\n", layers(plan.layers_left),
                        backend);
@@ -93,7 +98,9 @@ int run(const PlanOptions& options) {
     if (!loaded) loaded = Model::load(make_runtime(without_budget), model_path(options.model));
     const Model& model = *loaded;
     const ModelInfo& info = model.info();
-    const std::uint32_t context = options.context ? options.context : info.context_length;
+    // Beside devices 0, where nobody asked for a length, lets the plan shorten it before layers leave them.
+    const bool may_shorten = model.runtime().backend() == "vulkan";
+    const std::uint32_t context = options.context || may_shorten ? options.context : info.context_length;
     MemoryPlan plan = plan_for(model, context, options.parallel, options.kv_type);
     if (!weights_fit) {
         plan.budget = options.runtime.memory;
@@ -126,12 +133,19 @@ int run(const PlanOptions& options) {
         document["max_context"] = plan.max_context;
         document["max_parallel"] = plan.max_parallel;
         document["layers_left"] = plan.layers_left;
+        document["why_left"] = plan.why_left;
         document["devices"] = nlohmann::ordered_json::array();
         for (const DevicePlan& d : plan.devices)
-            document["devices"].push_back({{"backend", d.backend}, {"device", d.device}, {"layers", d.layers},
-                                           {"weights", d.weights}, {"kv", d.kv}, {"scratch", d.scratch},
-                                           {"total", d.weights + d.kv + d.scratch}, {"memory", d.memory},
-                                           {"fits", d.fits}});
+            document["devices"].push_back({{"backend", d.backend},
+                                           {"device", d.device},
+                                           {"layers", d.layers},
+                                           {"weights", d.weights},
+                                           {"kv", d.kv},
+                                           {"scratch", d.scratch},
+                                           {"total", d.weights + d.kv + d.scratch},
+                                           {"memory", d.memory},
+                                           {"fits", d.fits},
+                                           {"obstacle", d.obstacle}});
         print_json(document);
     } else {
         const auto row = [](const char* what, std::uint64_t bytes, const std::string& remark) {
@@ -156,6 +170,11 @@ int run(const PlanOptions& options) {
                                     d.fits ? "" : ", which does not fit");
         }
         text += layers_left(plan, options.runtime.backend);
+        if (options.context == 0 && plan.context < info.context_length)
+            text += fmt::format(
+                "The context is shorter than the {} positions that the model was trained for; --ctx keeps a "
+                "length.\n",
+                with_commas(info.context_length));
         text += "\n";
         if (plan.fits) {
             text += fmt::format("It fits. With these weights there is room for one sequence of {} positions, or {} of {}.\n",
@@ -176,10 +195,18 @@ int run(const PlanOptions& options) {
     else if (const auto full = std::find_if(plan.devices.begin(), plan.devices.end(),
                                             [](const DevicePlan& d) { return d.copied && !d.fits; });
              full != plan.devices.end())
-        print_error(fmt::format("{} of {} positions need {} on {}, where {} are free; fewer --gpu-layers would fit, and "
-                                "without a number as many lie there as fit",
-                                sequences(options.parallel), with_commas(plan.context),
-                                human_bytes(full->weights + full->kv + full->scratch), full->device, human_bytes(full->memory)));
+        print_error(fmt::format(
+            "{} of {} positions: {}; --gpu-layers {} would fit, and without a number as many lie there as "
+            "fit",
+            sequences(options.parallel), with_commas(plan.context),
+            full->obstacle.empty() ? fmt::format("{} are needed on {}, where {} are free",
+                                                 human_bytes(full->weights + full->kv + full->scratch),
+                                                 full->device, human_bytes(full->memory))
+                                   : full->obstacle,
+            plan.layers_fit));
+    else if (!plan.less_kv.empty())
+        print_error(fmt::format("{} of {} positions do not fit at once: {}; {}", sequences(options.parallel),
+                                with_commas(plan.context), plan.less_kv, advice(model, plan, options)));
     else
         print_error(fmt::format("{} of {} positions need {}{}, and {} {}; {}", sequences(options.parallel),
                                 with_commas(plan.context), human_bytes(plan.total - (limited ? 0 : plan.weights)),

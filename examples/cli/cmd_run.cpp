@@ -96,7 +96,7 @@ int run(const RunOptions& options) {
         const std::uint64_t most = request.prompt_tokens.size() + std::uint64_t{request.max_tokens};
         engine_options.context = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, model.info().context_length));
     }
-    Engine engine(model, engine_options);
+    Engine engine = open_on<Engine>(model, engine_options);
     const double load_ms = loading.ms();
 
     Reply reply = [&] {

@@ -106,6 +106,17 @@ private:
     int drawn_ = -1;  // percent
 };
 
+// An Engine or a Session; a bar shows how much of the weights is on the device.
+template <class T, class Options>
+T open_on(const Model& model, Options options) {
+    Progress bar("uploading");
+    options.progress = [&bar](double fraction) {
+        bar.update(fraction);
+        return true;
+    };
+    return T(model, options);
+}
+
 class Stopwatch {
 public:
     double ms() const { return std::chrono::duration<double, std::milli>(Clock::now() - start_).count(); }

@@ -227,7 +227,7 @@ int run_many(const RunOptions& options) {
     std::deque<std::uint64_t> ended;
     bool interrupted = false;
 
-    Engine engine(model, engine_options);
+    Engine engine = open_on<Engine>(model, engine_options);
     struct Running {
         std::string prompt;
         Reply reply;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +19,9 @@ struct EmbedOptions {
     // Divide each vector by its length, so that the cosine of two is their dot product. Never for Pooling::rank.
     bool normalize = true;
     std::uint32_t batch = 512;  // tokens computed at once, more where one text is longer; the same bits
+    // As SessionOptions::progress, but called by the first embed(), which copies the weights. After
+    // Error(cancelled) it can be called again.
+    std::function<bool(double)> progress{};
 };
 
 // Not thread safe; different embedders of a model may run on different threads. A text's vector is the same bits alone

@@ -29,6 +29,10 @@ struct SessionOptions {
     std::uint32_t sequences = 1;  // sequences that may be alive at once
     KvType kv_type = KvType::f16;
     std::uint32_t batch = 512;    // most tokens computed at once; longer input is cut into pieces (same bits)
+    // Called by the constructor with the fraction done, 0 to 1, while it copies weights to graphics devices;
+    // not at all where they stay in the file or are there already. Return false to cancel (Error(cancelled)):
+    // nothing is kept. A device may be locked meanwhile, so it must not wait for another session or engine.
+    std::function<bool(double)> progress{};
 };
 
 // Tokens to append to one sequence.
@@ -87,6 +91,7 @@ struct EngineOptions {
     // for which it does not suffice is computed again when its turn comes: the same bits, but it takes time.
     std::uint64_t park_memory = 0;
     bool prefix_cache = true;  // pages of earlier requests are kept while there is room, and found by their tokens
+    std::function<bool(double)> progress{};  // as SessionOptions::progress
 };
 
 // What to do with a request that may need more positions than the context has.
@@ -244,11 +249,15 @@ struct DevicePlan {
     std::uint64_t weights = 0;   // on the CPU mapped from the file; a tensor of two parts counts in both
     std::uint64_t kv = 0;
     std::uint64_t scratch = 0;
-    // What may be taken there: of a device its memory but for a reserve of 5 % (at least 128 MiB) and what is taken already;
-    // on the CPU what is available, beside mapped weights. 0: not known.
+    // What may be taken there: of a device its memory, or as much as the driver leaves to this process where
+    // it says so, but for a reserve of 5 % (at least 128 MiB) and what is taken already; on the CPU what is
+    // available, beside mapped weights. 0: not known.
     std::uint64_t memory = 0;
     bool copied = false;         // a device, to which the weights are copied
     bool fits = true;
+    // What but its memory keeps these layers from the device, and what would help: a shader sees too little
+    // of a buffer for their KV cache, there is no shader for a format …
+    std::string obstacle{};
 };
 
 // What an engine will take, in bytes, before it takes it.
@@ -269,8 +278,14 @@ struct MemoryPlan {
     std::uint32_t max_parallel = 0;
     bool fits = true;                  // everywhere
     std::vector<DevicePlan> devices;   // in the order of the layers; at least one
-    // Layers that stay on the CPU because the devices' memory does not hold more; RuntimeOptions::gpu_layers is unset then.
+    // Layers that stay on the CPU because the devices do not hold more; RuntimeOptions::gpu_layers is unset
+    // then.
     std::uint32_t layers_left = 0;
+    std::string why_left{};  // as DevicePlan::obstacle, of the next layer; empty where it is the memory
+    // Where RuntimeOptions::gpu_layers is more than the devices hold: the number that they would.
+    std::uint32_t layers_fit = 0;
+    // Why `kv` is less than EngineOptions::kv_memory: a device whose shaders see no more. Empty: it is not.
+    std::string less_kv{};
 };
 
 // A moment of an engine. Every page of the pool is counted once: used, cached or free.

@@ -55,6 +55,7 @@ struct DeviceInfo {
     std::string kind;         // "cpu", "discrete", "integrated", "virtual", "software", "other"
     std::string driver;
     std::uint64_t memory = 0; // bytes of its own; for the CPU what is available now
+    std::uint64_t budget = 0;  // of these what the driver leaves to this process now; 0: it does not say
     std::vector<std::string> enabled;   // what its kernels use
     std::vector<std::string> disabled;  // what they do not, and why: "integer dot product: not accelerated"
     std::string unusable;     // why nothing can run on it; empty: it can

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <tern/engine.h>
+#include <tern/error.h>
 #include <tern/runtime.h>
 
 #include "graph/graph.h"
@@ -91,7 +92,7 @@ struct Place {
     std::uint32_t number = 0;    // among the devices of its backend
     bool device = false;         // memory that is counted apart: weights are copied there
     bool shares_memory = false;  // … but is the host's (integrated and software devices)
-    std::uint64_t memory = 0;    // bytes of a device in all; 0: not known
+    std::uint64_t memory = 0;    // bytes that this process may take of a device in all, now; 0: not known
     std::uint64_t taken = 0;     // of these by this backend
     std::uint64_t reserve = 0;   // of these that a plan leaves: for other programs and what the allocator rounds up
 };
@@ -101,6 +102,21 @@ struct WeightBytes {
     std::uint64_t all = 0;
     std::uint64_t there = 0;
 };
+
+// What keeps a graph from running on a backend, however much memory is left.
+struct Obstacle {
+    ErrorCode code = ErrorCode::unsupported;  // of the error
+    std::string text;                         // what of the graph, what of the backend, and what would help
+};
+
+// How many KV pages a backend can make at most, however much memory is left.
+struct PageLimit {
+    std::uint64_t pages = ~std::uint64_t{0};
+    std::string why;  // "…: a shader sees no more than 128.0 MiB of a layer's KV cache"
+};
+
+// Called with the bytes of weights that were copied since the last call. What it throws ends the copying.
+using Copied = std::function<void(std::uint64_t bytes)>;
 
 class Backend {
 public:
@@ -115,7 +131,16 @@ public:
                                               std::uint32_t pages) = 0;
     // KvMemory::page_bytes() of such memory.
     virtual std::uint64_t page_bytes(const graph::Graph&, const KvGroups& groups, KvType) const { return groups.page_bytes; }
+    virtual PageLimit page_limit(const graph::Graph&, const KvGroups&, KvType) const { return {}; }
+    // What compile() would refuse the graph for; takes no memory.
+    virtual std::optional<Obstacle> obstacle(const graph::Graph&, const Limits&) const {
+        return std::nullopt;
+    }
     virtual WeightBytes weight_bytes(const graph::Graph& graph) = 0;
+    // Copies the matrices of a graph to the device, but those that are there. They stay as long as what is
+    // returned, or a program that was compiled in the meantime. Nothing where weights are not copied
+    // (Place::device).
+    virtual std::shared_ptr<const void> copy_weights(const graph::Graph&, const Copied&) { return nullptr; }
     virtual Place place() const { return {}; }
     // What Program::scratch_bytes() of compile() would be; takes no memory.
     virtual std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) = 0;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "backend/runtime_impl.h"
+#include "backend/split/split.h"
 #include "base/memory.h"
 #include "kv/page_pool.h"
 #include "models/model_impl.h"
@@ -52,6 +53,8 @@ struct Embedder::Impl {
     backend::KvGroups groups;
     std::uint32_t longest = 0;  // tokens of a text
 
+    std::vector<std::shared_ptr<const void>> weights;  // on a device, whatever the batch
+
     // For batches of `capacity` tokens.
     std::uint32_t capacity = 0;
     base::Share share;
@@ -97,6 +100,17 @@ struct Embedder::Impl {
                                        [](const graph::Rope& rope) { return !rope.long_inv_freq.empty(); });
         const backend::Limits limits{tokens, outputs, whole ? std::max(tokens, longest) : tokens};
         const std::uint64_t pages = texts * std::max<std::uint64_t>(1, groups.count());
+        if (const auto found = backend().obstacle(graph, limits)) throw Error(found->code, found->text);
+        if (const backend::PageLimit limit = backend().page_limit(graph, groups, KvType::f32);
+            pages > limit.pages)
+            throw Error(ErrorCode::out_of_memory, fmt::format("{}, which is less than a batch of {} tokens "
+                                                              "needs; shorter texts or a smaller batch would "
+                                                              "need less",
+                                                              limit.why, tokens));
+        if (weights.empty()) {
+            const backend::split::Part all{.backend = &backend(), .graph = &graph, .groups = {}};
+            weights = backend::split::copy_weights({&all, 1}, options.progress);
+        }
         const std::uint64_t bytes = pages * groups.page_bytes + backend().scratch_bytes(graph, limits);
         base::Budget& budget = model.runtime().impl()->budget;
         const std::uint64_t available = base::available_memory();

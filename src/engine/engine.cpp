@@ -31,7 +31,8 @@ engine::MachineOptions machine_options(const EngineOptions& o) {
             .kv_type = o.kv_type,
             .batch = o.batch,
             .outputs = std::max<std::uint32_t>(o.parallel, 16),
-            .park_memory = o.park_memory};
+            .park_memory = o.park_memory,
+            .progress = o.progress};
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
 
 #include "backend/runtime_impl.h"
 #include "base/hash.h"
@@ -25,6 +24,12 @@ std::uint64_t sequence_pages(const backend::KvGroups& groups, std::uint64_t cont
     return (context + kv::page_positions() - 1) / kv::page_positions() * groups.count();
 }
 
+// Where a number of layers was asked for.
+std::string fewer_layers(const MemoryPlan& m) {
+    return fmt::format("{} on devices (gpu_layers {}), or as many as fit where the number is left out",
+                       m.layers_fit == 0 ? "no layers" : "fewer layers", m.layers_fit);
+}
+
 // What a user could do instead, each with its number.
 std::string advice(const Model& model, const MachineOptions& options, const MachinePlan& plan) {
     std::string text;
@@ -33,10 +38,9 @@ std::string advice(const Model& model, const MachineOptions& options, const Mach
     if (options.sequences > 1 && m.max_parallel > 0)
         text += fmt::format("{}{} sequence{} of {}", text.empty() ? "" : ", or ", m.max_parallel,
                             m.max_parallel == 1 ? "" : "s", m.context);
-    const bool on_device = std::any_of(m.devices.begin(), m.devices.end(), [](const DevicePlan& d) { return d.copied; });
-    if (on_device)
-        text += fmt::format("{}fewer layers on devices (gpu_layers), or as many as fit where the number is left out",
-                            text.empty() ? "" : ", or ");
+    const std::optional<std::uint32_t> asked = model.impl()->runtime.impl()->options.gpu_layers;
+    if (asked && m.layers_fit < *asked)
+        text += fmt::format("{}{}", text.empty() ? "" : ", or ", fewer_layers(m));
     if (options.kv_type == KvType::f32 || options.kv_type == KvType::f16) {
         MachineOptions shorter = options;
         shorter.kv_type = KvType::q8_0;
@@ -57,8 +61,12 @@ struct Room {
     std::uint64_t bytes = kUnknown;   // in all
     std::uint64_t beside = 0;         // what is no KV cache
     std::uint64_t page_bytes = 0;
+    std::uint64_t most_pages = kUnknown;  // whatever the bytes
 
-    std::uint64_t pages() const noexcept { return page_bytes == 0 ? kUnknown : (bytes - std::min(bytes, beside)) / page_bytes; }
+    std::uint64_t pages() const noexcept {
+        return page_bytes == 0 ? kUnknown
+                               : std::min(most_pages, (bytes - std::min(bytes, beside)) / page_bytes);
+    }
     bool holds(std::uint64_t pages_wanted) const noexcept { return bytes >= beside && pages() >= pages_wanted; }
 };
 
@@ -72,6 +80,9 @@ struct Sizes {
     Room host, budget;
     std::vector<Room> of_part;     // of the device that it lies on; boundless for the CPU, which takes of the host's
     std::vector<DevicePlan> parts;
+    std::vector<std::optional<backend::Obstacle>> obstacles;  // of the parts
+    std::vector<backend::PageLimit> page_limits;
+    std::string fewer_pages;  // why there are fewer than kv_memory has room for; empty: there are not
 
     // Of the KV cache, wherever it lies.
     std::uint64_t pages_room() const noexcept {
@@ -81,8 +92,18 @@ struct Sizes {
     }
     bool devices_hold() const noexcept {
         for (std::size_t i = 0; i < parts.size(); ++i)
-            if (!of_part[i].holds(pages)) return false;
+            if (obstacles[i] || !of_part[i].holds(pages)) return false;
         return true;
+    }
+    // What but its memory keeps a part from its device; empty: nothing.
+    std::string why_not(std::size_t i) const {
+        if (obstacles[i]) return obstacles[i]->text;
+        return pages > of_part[i].most_pages ? page_limits[i].why : std::string();
+    }
+    std::string why_not() const {
+        for (std::size_t i = 0; i < parts.size(); ++i)
+            if (std::string why = why_not(i); !why.empty()) return why;
+        return {};
     }
     bool all_hold() const noexcept { return devices_hold() && host.holds(pages) && budget.holds(pages); }
 };
@@ -92,7 +113,9 @@ public:
     Planner(const Model& model, const MachineOptions& options)
         : impl_(*model.impl()), options_(options), backends_(impl_.runtime.impl()->backends),
           groups_(backend::kv_groups(impl_.graph, options.kv_type)), available_(base::available_memory()) {
-        for (std::size_t i = 1; i < backends_.size(); ++i) device_memory_.push_back(free_memory(backends_[i]->place()));
+        // Once, so that all layouts are compared over the same numbers, which other programs change.
+        for (const auto& backend : backends_) places_.push_back(backend->place());
+        for (std::size_t i = 1; i < places_.size(); ++i) device_memory_.push_back(free_memory(places_[i]));
     }
 
     const backend::KvGroups& groups() const noexcept { return groups_; }
@@ -126,7 +149,7 @@ public:
             const std::uint64_t scratch = part.backend->scratch_bytes(*part.graph, limits);
             const std::uint64_t page = part.backend->page_bytes(*part.graph, part.groups, options_.kv_type);
             const backend::WeightBytes weights = part.backend->weight_bytes(*part.graph);
-            const backend::Place place = part.backend->place();
+            const backend::Place& place = places_[part.index];
             const auto take = [&](Room& room) {
                 room.beside += scratch;
                 room.page_bytes += page;
@@ -144,6 +167,10 @@ public:
             }
             if (!place.device || place.shares_memory) take(s.host);
             if (place.device && place.shares_memory) s.host.beside += weights.all - weights.there;
+            backend::PageLimit pages = part.backend->page_limit(*part.graph, part.groups, options_.kv_type);
+            own.most_pages = pages.pages;
+            s.page_limits.push_back(std::move(pages));
+            s.obstacles.push_back(part.backend->obstacle(*part.graph, limits));
             take(s.budget);
             s.page_bytes += page;
             s.scratch += scratch;
@@ -153,6 +180,16 @@ public:
         s.own_pages = sequence_pages(groups_, s.limits.max_context);
         s.pages = options_.kv_memory ? options_.kv_memory / std::max<std::uint64_t>(1, s.page_bytes)
                                      : s.own_pages * options_.sequences;
+        // A cache that is smaller than allowed serves better than one on the CPU, if it holds what must fit
+        // at once.
+        if (options_.kv_memory) {
+            const std::uint64_t least = std::min(s.pages, s.own_pages * options_.sequences);
+            for (const backend::PageLimit& limit : s.page_limits)
+                if (limit.pages < s.pages && limit.pages >= least) {
+                    s.pages = limit.pages;
+                    s.fewer_pages = limit.why;
+                }
+        }
         return s;
     }
 
@@ -178,17 +215,33 @@ private:
     const Backends& backends_;
     const backend::KvGroups groups_;
     const std::uint64_t available_;
+    std::vector<backend::Place> places_;
     std::vector<std::uint64_t> device_memory_;
 };
 
+// The most layers, one more for what comes before them, that devices hold with this context; not all of them.
+std::uint64_t most_layers(const Planner& planner, std::uint64_t context, bool divisible) {
+    std::uint64_t fits = 0, no = divisible ? std::uint64_t{planner.layers()} + 1 : 1;
+    while (no - fits > 1) {
+        const std::uint64_t middle = fits + (no - fits) / 2;
+        (planner.sizes(planner.layout(middle), context).devices_hold() ? fits : no) = middle;
+    }
+    return fits;
+}
+
 // What the devices hold of a model where the number of layers was left to the plan, and the context for which they do.
-std::pair<Layout, std::uint64_t> choose_layout(const Planner& planner, const MachineOptions& options, std::uint64_t wanted,
-                                               bool divisible) {
+struct Choice {
+    Layout layout;
+    std::uint64_t context = 0;
+    std::string why_left;  // what but memory keeps the next layer from them
+};
+Choice choose_layout(const Planner& planner, const MachineOptions& options, std::uint64_t wanted,
+                     bool divisible) {
     const std::uint64_t all = std::uint64_t{planner.layers()} + 1;
     const auto hold = [&](std::uint64_t layers, std::uint64_t context) {
         return planner.sizes(planner.layout(layers), context).devices_hold();
     };
-    if (hold(all, wanted)) return {planner.layout(all), wanted};
+    if (hold(all, wanted)) return {planner.layout(all), wanted, {}};
     // Lengths differ by whole pages.
     const std::uint64_t page = kv::page_positions();
     const std::uint64_t kept = options.context == 0 ? std::min(wanted, kKeptContext) : wanted;
@@ -198,15 +251,12 @@ std::pair<Layout, std::uint64_t> choose_layout(const Planner& planner, const Mac
             const std::uint64_t middle = fits + (no - fits) / 2;
             (hold(all, middle * page) ? fits : no) = middle;
         }
-        return {planner.layout(all), std::max(kept, fits * page)};
+        return {planner.layout(all), std::max(kept, fits * page), {}};
     }
-    std::uint64_t fits = 0, no = divisible ? all : 1;
-    while (no - fits > 1) {
-        const std::uint64_t middle = fits + (no - fits) / 2;
-        (hold(middle, kept) ? fits : no) = middle;
-    }
+    const std::uint64_t fits = most_layers(planner, kept, divisible);
+    std::string why = planner.sizes(planner.layout(divisible ? fits + 1 : all), kept).why_not();
     // Where nothing lies on a device, its memory is no reason for a shorter context.
-    return {planner.layout(fits), fits > 0 ? kept : wanted};
+    return {planner.layout(fits), fits > 0 ? kept : wanted, std::move(why)};
 }
 
 }  // namespace
@@ -234,7 +284,10 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
         plan.layout = planner.layout(device_layers.value_or(0));
     } else {
         plan.divisible = backend::split::can_split(impl.graph);
-        std::tie(plan.layout, context) = choose_layout(planner, options, wanted, plan.divisible);
+        Choice choice = choose_layout(planner, options, wanted, plan.divisible);
+        plan.layout = std::move(choice.layout);
+        context = choice.context;
+        plan.memory.why_left = std::move(choice.why_left);
     }
     Sizes sizes = planner.sizes(plan.layout, context);
     if (options.context == 0 && planner.fitting(sizes, options.sequences) < context &&
@@ -242,6 +295,8 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
         sizes = planner.sizes(plan.layout, planner.fitting(sizes, options.sequences));
     plan.reduced = sizes.limits.max_context < std::min<std::uint64_t>(wanted, 0xffffffffu);
     plan.context = sizes.limits.max_context;
+    if (plan.reduced)
+        plan.why_reduced = planner.sizes(plan.layout, plan.context + kv::page_positions()).why_not();
     plan.batch = sizes.limits.max_tokens;
     plan.outputs = sizes.limits.max_outputs;
     plan.page_bytes = sizes.page_bytes;
@@ -264,12 +319,19 @@ MachinePlan plan_machine(const Model& model, const MachineOptions& options) {
     m.max_parallel =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(planner.kv_pages(sizes) / sizes.own_pages, kMaxSequences));
     m.fits = sizes.pages <= 0xfffffffeu && sizes.own_pages * options.sequences <= sizes.pages && sizes.all_hold();
+    m.less_kv = sizes.fewer_pages;
     m.devices = std::move(sizes.parts);
     for (std::size_t i = 0; i < m.devices.size(); ++i) {
         m.devices[i].kv *= plan.pages;
-        m.devices[i].fits = sizes.of_part[i].holds(plan.pages) && (m.devices[i].copied || sizes.host.holds(plan.pages));
+        m.devices[i].obstacle = sizes.why_not(i);
+        m.devices[i].fits = m.devices[i].obstacle.empty() && sizes.of_part[i].holds(plan.pages) &&
+                            (m.devices[i].copied || sizes.host.holds(plan.pages));
+        if (!plan.obstacle) plan.obstacle = sizes.obstacles[i];
     }
     if (planner.has_devices() && !device_layers) m.layers_left = plan.layout.layers[0];
+    if (device_layers && !m.fits && planner.has_devices())
+        m.layers_fit = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+            *device_layers, most_layers(planner, plan.context, backend::split::can_split(impl.graph))));
     return plan;
 }
 
@@ -280,7 +342,9 @@ std::string shortage(const MemoryPlan& m, const base::Budget& budget) {
     if (budget.limit() != 0 && m.total > m.budget)
         return fmt::format("{:.0f} MiB of the memory budget are left", mib(budget.left()));
     for (const DevicePlan& d : m.devices)
-        if (!d.fits && d.copied)
+        if (!d.obstacle.empty())
+            return d.obstacle;
+        else if (!d.fits && d.copied)
             return fmt::format("on {} {:.0f} MiB for the weights of {} and their share of these exceed the {:.0f} MiB that are free",
                                d.device, mib(d.weights), layer_count(d.layers), mib(d.memory));
     return fmt::format("{:.0f} MiB are available", mib(m.budget));
@@ -296,6 +360,10 @@ Machine::Machine(Model model, const MachineOptions& options)
                     fmt::format("'{}' ({}) is an encoder: it makes embeddings, not text; use Embedder, or tern embed",
                                 model_.info().name, model_.info().architecture));
     const MemoryPlan& m = plan_.memory;
+    if (plan_.obstacle)
+        throw Error(plan_.obstacle->code, m.devices.size() == 1 && impl.runtime.impl()->backends.size() == 1
+                                              ? plan_.obstacle->text
+                                              : fmt::format("{}; {}", plan_.obstacle->text, fewer_layers(m)));
     if (!m.fits) {
         const base::Budget& budget = impl.runtime.impl()->budget;
         const std::uint64_t need = sequence_pages(plan_.groups, plan_.context) * options.sequences * plan_.page_bytes;
@@ -314,14 +382,20 @@ Machine::Machine(Model model, const MachineOptions& options)
         throw Error(ErrorCode::out_of_memory, "another engine has just taken what was left of the memory budget");
     budget_ = base::Share(impl.runtime.impl()->budget, m.kv + m.scratch + m.park);
     if (plan_.reduced)
+        impl.runtime.impl()->log(
+            LogLevel::warning,
+            fmt::format(
+                "context reduced from {} to {}: {}", model_.info().context_length, plan_.context,
+                plan_.why_reduced.empty() ? "the KV cache of the whole would not fit" : plan_.why_reduced));
+    if (!m.less_kv.empty())
         impl.runtime.impl()->log(LogLevel::warning,
-                                 fmt::format("context reduced from {} to {}: the KV cache of the whole would not fit",
-                                             model_.info().context_length, plan_.context));
+                                 fmt::format("the KV cache takes {:.0f} MiB of the {:.0f} that it may: {}",
+                                             mib(m.kv), mib(options.kv_memory), m.less_kv));
     log_layout();
     parts_ = backend::split::Parts(impl.runtime.impl()->backends, impl.graph, plan_.groups, options.kv_type, plan_.layout);
     kv_ = parts_.make_kv(plan_.pages);
     pool_ = kv::PagePool(plan_.pages);
-    program_ = parts_.compile({plan_.batch, plan_.outputs, plan_.context});
+    program_ = parts_.compile({plan_.batch, plan_.outputs, plan_.context}, options.progress);
 }
 
 void Machine::log_layout() const {
@@ -332,18 +406,23 @@ void Machine::log_layout() const {
         for (const DevicePlan& d : m.devices)
             text += fmt::format("{}{} on {} ({:.0f} MiB of weights, {:.0f} of KV cache)", text.empty() ? "" : ", ",
                                 layer_count(d.layers), d.device, mib(d.weights), mib(d.kv));
-        if (m.layers_left > 0) text += "; more would not fit on the devices";
+        if (!m.why_left.empty())
+            text += fmt::format("; no more, as {}", m.why_left);
+        else if (m.layers_left > 0)
+            text += "; more would not fit on the devices";
         runtime.log(LogLevel::info, text);
     } else if (m.layers_left > 0) {
         const backend::Place place = runtime.backend().place();
-        runtime.log(LogLevel::warning,
-                    plan_.divisible
-                        ? fmt::format("{} on the CPU: not one fits on {} ({:.0f} MiB) with the KV cache of {} "
-                                      "positions; a smaller context or batch would need less",
-                                      layer_count(m.layers_left), place.name, mib(place.memory), plan_.context)
-                        : fmt::format("{} on the CPU: together they do not fit on {} ({:.0f} MiB), and this "
-                                      "model cannot be split between devices",
-                                      layer_count(m.layers_left), place.name, mib(place.memory)));
+        runtime.log(
+            LogLevel::warning,
+            !m.why_left.empty() ? fmt::format("{} on the CPU: {}", layer_count(m.layers_left), m.why_left)
+            : plan_.divisible
+                ? fmt::format("{} on the CPU: not one fits on {} ({:.0f} MiB) with the KV cache of {} "
+                              "positions; a smaller context or batch would need less",
+                              layer_count(m.layers_left), place.name, mib(place.memory), plan_.context)
+                : fmt::format("{} on the CPU: together they do not fit on {} ({:.0f} MiB), and this "
+                              "model cannot be split between devices",
+                              layer_count(m.layers_left), place.name, mib(place.memory)));
     }
 }
 

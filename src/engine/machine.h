@@ -1,6 +1,7 @@
 // What a Session and an Engine share: a model's compiled programs and its KV cache, ready to evaluate batches.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,6 +23,7 @@ struct MachineOptions {
     std::uint32_t batch = 512;
     std::uint32_t outputs = 16;    // rows of logits that the usual program has room for
     std::uint64_t park_memory = 0; // counted only
+    std::function<bool(double)> progress{};  // SessionOptions::progress
 };
 
 // Sizes, before anything is taken.
@@ -34,7 +36,9 @@ struct MachinePlan {
     std::uint32_t outputs = 0;
     std::uint32_t pages = 0;
     bool reduced = false;         // the context is shorter than the model's because of the memory
+    std::string why_reduced;      // what but the memory keeps it from being longer; empty: nothing
     bool divisible = true;        // layers can lie apart
+    std::optional<backend::Obstacle> obstacle;  // what no memory would help
     MemoryPlan memory;
 };
 // Error(invalid_argument): an option out of range. What does not fit is not an error here; see MemoryPlan::fits.

@@ -20,9 +20,12 @@ struct Session::Impl {
     std::vector<std::uint32_t> outputs;
 
     Impl(Model model, const SessionOptions& o)
-        : machine(std::move(model),
-                  {.context = o.context, .sequences = o.sequences, .kv_type = o.kv_type, .batch = o.batch,
-                   .outputs = std::max<std::uint32_t>(o.sequences, 16)}),
+        : machine(std::move(model), {.context = o.context,
+                                     .sequences = o.sequences,
+                                     .kv_type = o.kv_type,
+                                     .batch = o.batch,
+                                     .outputs = std::max<std::uint32_t>(o.sequences, 16),
+                                     .progress = o.progress}),
           kv_type(o.kv_type) {
         tables.reserve(o.sequences);
         for (std::uint32_t i = 0; i < o.sequences; ++i) tables.emplace_back(machine.pool(), machine.plan().groups.count());

@@ -130,9 +130,9 @@ inline std::string name_of(const BackendSetup& setup) {
 
 // Logits of every token (or of `outputs`) for consecutive batches over one KV cache; pages are given out in a
 // scattered order.
-inline std::vector<float> run_graph(const BackendSetup& setup, const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
+inline std::vector<float> run_graph(backend::Backend& on, const graph::Graph& g, const std::vector<std::vector<Sequence>>& steps,
                                     KvType kv_type = KvType::f32, const std::vector<std::uint32_t>* outputs = nullptr) {
-    backend::Backend* const backend = &make_backend_of(setup);
+    backend::Backend* const backend = &on;
     std::uint32_t most = 0, sequences = 0, longest = 0;
     for (const auto& step : steps) {
         std::uint32_t n = 0;
@@ -165,6 +165,12 @@ inline std::vector<float> run_graph(const BackendSetup& setup, const graph::Grap
         all.insert(all.end(), rows.begin(), rows.end());
     }
     return all;
+}
+
+inline std::vector<float> run_graph(const BackendSetup& setup, const graph::Graph& g,
+                                    const std::vector<std::vector<Sequence>>& steps, KvType kv_type = KvType::f32,
+                                    const std::vector<std::uint32_t>* outputs = nullptr) {
+    return run_graph(make_backend_of(setup), g, steps, kv_type, outputs);
 }
 
 inline void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, const std::string& what) {

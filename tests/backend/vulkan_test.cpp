@@ -293,6 +293,76 @@ TEST_F(VulkanDevice, WhatDoesNotFitOneBindingIsSaid) {
     EXPECT_NE(std::string(e.what()).find("smaller batch"), std::string::npos) << e.what();
 }
 
+// What compile() refuses is known before, without memory, and named.
+TEST_F(VulkanDevice, WhatCannotRunIsKnownBefore) {
+    const auto d = open();
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    const auto refused = [&](const graph::Graph& g, const backend::Limits& limits, ErrorCode code,
+                             std::initializer_list<const char*> parts) {
+        const std::uint64_t before = d->allocated();
+        const auto found = backend->obstacle(g, limits);
+        ASSERT_TRUE(found.has_value());
+        EXPECT_EQ(found->code, code);
+        for (const char* part : parts) EXPECT_NE(found->text.find(part), std::string::npos) << found->text;
+        EXPECT_EQ(error_of([&] { backend->compile(g, limits); }).what(), found->text);
+        EXPECT_EQ(d->allocated(), before);
+    };
+    const auto of_experts = [](std::uint32_t experts, Matrix& x, Matrix& router) {
+        graph::Graph g;
+        const graph::Value in = g.embed(x.weight()),
+                           routing = g.route(g.linear(in, router.weight()), {.used = 2});
+        g.set_logits(g.take_outputs(g.combine_experts(
+            g.linear_experts(g.gather_experts(in, routing), routing, router.weight(experts)), routing)));
+        return g;
+    };
+    Matrix x(8, 32, 1), few(1024, 32, 2), many(1025, 32, 3);
+    EXPECT_FALSE(backend->obstacle(of_experts(1024, x, few), {8, 8, 8}).has_value());
+    refused(of_experts(1025, x, many), {8, 8, 8}, ErrorCode::unsupported, {"1025", "1024 experts", "cpu"});
+
+    Small small;
+    EXPECT_FALSE(backend->obstacle(small.g, {8, 8, 8}).has_value());
+    const std::vector<float> expected = small.run(*backend);
+    const std::uint64_t sees = d->info().max_binding;
+    d->limit_binding(32 * 64 * 4);  // one group of rows
+    EXPECT_FALSE(backend->obstacle(small.g, {8, 8, 8}).has_value());
+    EXPECT_EQ(small.run(*backend), expected);  // in two pieces
+    // 64 columns of 4 bytes for each of 33 tokens.
+    refused(small.g, {33, 8, 8}, ErrorCode::out_of_memory, {"batch", "at most 32 tokens"});
+    EXPECT_FALSE(backend->obstacle(small.g, {32, 8, 8}).has_value());
+    refused(small.g, {16, 1, 1u << 16}, ErrorCode::out_of_memory, {"page tables", "shorter context"});
+    d->limit_binding(32 * 64 * 4);
+    // 32 rows of 64 numbers are as much, and those of the product are alive at the same time.
+    d->limit_allocation(32 * 64 * 4);
+    EXPECT_FALSE(backend->obstacle(small.g, {8, 8, 8}).has_value());
+    refused(small.g, {32, 32, 32}, ErrorCode::out_of_memory, {"one allocation", "smaller batch"});
+    d->limit_allocation(1u << 30);
+    d->limit_binding(32 * 64 * 4 - 1);
+    refused(small.g, {8, 8, 8}, ErrorCode::unsupported, {"'test'", "cut into pieces"});
+    d->limit_binding(sees);
+    EXPECT_FALSE(backend->obstacle(small.g, {33, 8, 8}).has_value());
+}
+
+TEST_F(VulkanDevice, PagesOfALayerFitOneBinding) {
+    const auto d = open();
+    const auto backend = backend::vulkan::make_vulkan_on(d);
+    Matrix q(4, 64, 1);
+    graph::Graph g;
+    const graph::Value x = g.embed(q.weight());
+    g.set_logits(g.take_outputs(g.attention(x, x, x, {2, 2, 32, 32}, {})));
+    const backend::KvGroups groups = backend::kv_groups(g, KvType::f16);
+    constexpr std::uint64_t kPage = 64 * 2 * 64 * 2;
+    d->limit_binding(5 * kPage + 100);
+    const backend::PageLimit limit = backend->page_limit(g, groups, KvType::f16);
+    EXPECT_EQ(limit.pages, 5u);
+    EXPECT_EQ(backend->page_limit(g, backend::kv_groups(g, KvType::f32), KvType::f32).pages, 2u);
+    EXPECT_EQ(backend->make_kv(g, groups, KvType::f16, 5)->pages(), 5u);
+    const std::uint64_t before = d->allocated();
+    const Error e = error_of([&] { backend->make_kv(g, groups, KvType::f16, 6); });
+    EXPECT_EQ(e.code(), ErrorCode::out_of_memory);
+    EXPECT_NE(std::string(e.what()).find(limit.why), std::string::npos) << e.what();
+    EXPECT_EQ(d->allocated(), before);
+}
+
 // Weights larger than a binding lie in several pieces.
 TEST_F(VulkanDevice, LargeWeightsAreCutIntoPieces) {
     const auto d = open();

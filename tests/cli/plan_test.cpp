@@ -141,7 +141,11 @@ TEST_F(Plan, ShowsTheSplit) {
     EXPECT_GT(most["devices"][0]["weights"], 0);
     EXPECT_EQ(all["devices"].size(), 1u);
     EXPECT_EQ(all["devices"][0]["layers"], 2);
-    EXPECT_EQ(own["devices"], all["devices"]);
+    // Apart from what is free, which changes.
+    Json mine = own["devices"], theirs = all["devices"];
+    for (Json* list : {&mine, &theirs})
+        for (Json& d : *list) d.erase("memory");
+    EXPECT_EQ(mine, theirs);
     for (const Json* j : {&none, &one, &most, &all}) EXPECT_EQ((*j)["kv"], 128 * kNumbers * 2);
     const Outcome text = plan(with({"--gpu-layers", "1"}));
     EXPECT_TRUE(done(text));
@@ -152,6 +156,41 @@ TEST_F(Plan, ShowsTheSplit) {
                               "--device", vulkan.back(), "--gpu-layers", "1"});
     EXPECT_EQ(run.exit_status, 0) << run.err;
     EXPECT_NE(run.err.find("1 layer on cpu"), std::string::npos) << run.err;
+}
+
+// A layer's cache of 128 bytes a position in the 128 MiB that shaders of lavapipe see.
+TEST_F(Plan, WhatAShaderSeesLimitsTheContext) {
+    const char* name = std::getenv("TERN_TEST_VULKAN_DEVICE");
+    const std::string device = name ? name : "llvmpipe";
+    if (device != "llvmpipe") GTEST_SKIP() << "its limits are not known here";
+    TinyModel(2'000'000).write(path("long.gguf"));
+    const std::vector<std::string> call{"plan",     "-m",  path("long.gguf"), "--backend", "vulkan",
+                                        "--device", device};
+    const auto with = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), call.begin(), call.end());
+        return tern(more);
+    };
+    if (const Outcome o = with({"--ctx", "128"}); o.exit_status != 0) GTEST_SKIP() << o.err;
+    const Outcome text = with({});
+    EXPECT_TRUE(done(text));
+    EXPECT_NE(text.out.find("1,048,576 positions"), std::string::npos) << text.out;
+    EXPECT_NE(text.out.find("2,000,000 positions that the model was trained for; --ctx keeps"),
+              std::string::npos)
+        << text.out;
+    const Json own = Json::parse(with({"--json"}).out);
+    EXPECT_EQ(own["context"], 1'048'576);
+    EXPECT_EQ(own["devices"].size(), 1u);
+    EXPECT_EQ(own["why_left"], "");
+    // A length that was asked for is kept, and the layers are on the CPU.
+    const Outcome longer = with({"--ctx", "1048577"});
+    EXPECT_TRUE(done(longer));
+    EXPECT_NE(longer.out.find("2 layers on the CPU: llvmpipe"), std::string::npos) << longer.out;
+    EXPECT_NE(longer.out.find("a shader sees no more than 128.0 MiB"), std::string::npos) << longer.out;
+    const std::vector<std::string> both{"--ctx", "1048577", "--gpu-layers", "2"};
+    EXPECT_TRUE(
+        failed(with(both), 1, {"128.0 MiB of a layer's KV cache", "--gpu-layers 0 would fit"}, false));
+    const std::vector<std::string> two{"--ctx", "600000", "--parallel", "2"};
+    EXPECT_TRUE(failed(with(two), 1, {"2 sequences of 600,000", "128.0 MiB", "--parallel 1"}, false));
 }
 
 // Large enough for the program itself to matter little: 4 layers of 32 heads of 128 numbers.

@@ -34,9 +34,29 @@ public:
         return cpu_->scratch_bytes(graph, limits);
     }
     backend::WeightBytes weight_bytes(const graph::Graph& graph) override { return {graph::weight_bytes(graph), 0}; }
+    // Nothing is copied, but told piece by piece.
+    std::shared_ptr<const void> copy_weights(const graph::Graph& graph,
+                                             const backend::Copied& copied) override {
+        for (const graph::Op& op : graph.ops())
+            if (op.weight) copied(op.weight.bytes());
+        return std::make_shared<int>(0);
+    }
+    backend::PageLimit page_limit(const graph::Graph&, const backend::KvGroups&, KvType) const override {
+        return limit;
+    }
+    std::optional<backend::Obstacle> obstacle(const graph::Graph& graph,
+                                              const backend::Limits&) const override {
+        for (const graph::Op& op : graph.ops())
+            if (!refused.empty() && op.weight.name == refused)
+                return backend::Obstacle{ErrorCode::unsupported, "device: cannot multiply '" + refused + "'"};
+        return std::nullopt;
+    }
     backend::Place place() const override {
         return {.name = "device " + std::to_string(number_), .number = number_, .device = true, .memory = memory_};
     }
+
+    backend::PageLimit limit;
+    std::string refused;  // the weight that it cannot multiply with
 
 private:
     const std::unique_ptr<backend::Backend> cpu_;
@@ -307,6 +327,160 @@ TEST(Split, AContextThatNobodyAskedForIsShorterBeforeLayersLeave) {
     EXPECT_TRUE(forced.fits);
     EXPECT_LT(forced.context, 32768u);
     EXPECT_GE(forced.context, 16384u - 256);
+}
+
+TEST(Split, OneFractionOfAllDevicesIsTold) {
+    const Model model = model_on(runtime_with({0, 0}, 4), 5);
+    const MemoryPlan plan = Engine::plan(model, {.context = 64});
+    ASSERT_EQ(plan.devices.size(), 3u);
+    std::vector<double> told;
+    const auto note = [&](double fraction) {
+        told.push_back(fraction);
+        return true;
+    };
+    const Session session(model, {.context = 64, .progress = note});
+    ASSERT_GT(told.size(), 30u);
+    EXPECT_EQ(told.front(), 0);
+    EXPECT_EQ(told.back(), 1);
+    EXPECT_EQ(std::adjacent_find(told.begin(), told.end(), std::greater_equal<>()), told.end())
+        << "they ascend";
+    // The first device's share is met on the way.
+    const double first = static_cast<double>(plan.devices[1].weights) /
+                         static_cast<double>(plan.devices[1].weights + plan.devices[2].weights);
+    EXPECT_TRUE(std::any_of(told.begin(), told.end(), [&](double f) { return std::abs(f - first) < 1e-9; }));
+    const std::vector<double> once = std::exchange(told, {});
+    const Engine engine(model, {.context = 64, .progress = note});
+    EXPECT_EQ(told, once);
+    // Cancelled at each of them.
+    for (std::size_t i = 0; i < once.size(); ++i) {
+        std::size_t calls = 0;
+        try {
+            Session(model, {.context = 64, .progress = [&](double) { return calls++ < i; }});
+            ADD_FAILURE() << "went on";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), ErrorCode::cancelled);
+            EXPECT_NE(std::string(e.what()).find("device "), std::string::npos) << e.what();
+        }
+        EXPECT_EQ(calls, i + 1);
+    }
+    // Where nothing is copied nothing is told.
+    told.clear();
+    const Session on_cpu(model_on(Runtime({.threads = 2})), {.context = 64, .progress = note});
+    const Session none(model_on(runtime_with({0}, 0)), {.context = 64, .progress = note});
+    EXPECT_TRUE(told.empty());
+}
+
+CpuDevice& device_of(const Runtime& runtime) {
+    return static_cast<CpuDevice&>(*runtime.impl()->backends[1]);
+}
+
+// A device that takes few pages, as a shader sees no more of a buffer, has a shorter context; one that was
+// asked for keeps its length, and the layers are on the CPU.
+TEST(Split, ADeviceThatTakesFewPages) {
+    TinyModel m = tiny_model(0, DType::F32, 4);
+    m.set("llama.context_length", TinyModel::u32(32768));
+    const std::vector<std::byte> bytes = m.bytes();
+    Log log;
+    const auto model = [&](std::uint64_t pages, std::optional<std::uint32_t> layers) {
+        const Runtime runtime = runtime_with({0}, layers, &log);
+        device_of(runtime).limit = {pages, "device: sees 12 MiB of a layer's cache"};
+        return Model::load(runtime, gguf::File::parse(bytes, "tiny.gguf"));
+    };
+    const auto plan = [&](std::uint64_t pages, std::optional<std::uint32_t> layers, EngineOptions options) {
+        return Engine::plan(model(pages, layers), options);
+    };
+    for (const std::optional<std::uint32_t> layers : {std::optional<std::uint32_t>(), std::optional(kAll)}) {
+        const MemoryPlan p = plan(200, layers, {});
+        EXPECT_EQ(layers_of(p), (Layers{"device 1: 4"}));
+        EXPECT_EQ(p.context, 200u * 64);
+        EXPECT_TRUE(p.fits);
+        EXPECT_EQ(p.why_left, "");
+        EXPECT_TRUE(plan(200, layers, {.context = 200 * 64}).fits);
+    }
+    const Engine shorter(model(200, {}), {});
+    EXPECT_TRUE(log.has(LogLevel::warning, "12800: device: sees 12 MiB"));
+    EXPECT_EQ(plan(128, {}, {}).context, 8192u);
+    for (const MemoryPlan& p : {plan(127, {}, {}), plan(200, {}, {.context = 200 * 64 + 1})}) {
+        EXPECT_EQ(layers_of(p), (Layers{"cpu: 4"}));
+        EXPECT_EQ(p.layers_left, 4u);
+        EXPECT_EQ(p.why_left, "device: sees 12 MiB of a layer's cache");
+        EXPECT_TRUE(p.fits);
+    }
+    const Engine on_cpu(model(127, {}), {.context = 8192});
+    EXPECT_TRUE(log.has(LogLevel::warning, "4 layers on the CPU: device: sees 12 MiB"));
+    // A number of layers and a context that were both asked for.
+    const MemoryPlan forced = plan(200, 2, {.context = 200 * 64 + 1});
+    EXPECT_FALSE(forced.fits);
+    EXPECT_EQ(forced.devices.back().obstacle, "device: sees 12 MiB of a layer's cache");
+    EXPECT_EQ(forced.max_context, 200u * 64);
+    EXPECT_EQ(forced.layers_fit, 0u);
+    try {
+        Engine(model(200, 2), {.context = 200 * 64 + 1});
+        ADD_FAILURE() << "did not refuse";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::out_of_memory);
+        for (const char* part : {"12 MiB", "12800", "gpu_layers"})
+            EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+    // A cache that is larger than need be is made smaller before layers leave.
+    const std::uint64_t page = plan(200, {}, {.context = 64}).kv_per_token * 64;
+    for (const std::optional<std::uint32_t> layers : {std::optional<std::uint32_t>(), std::optional(kAll)}) {
+        const MemoryPlan less = plan(200, layers, {.kv_memory = 300 * page, .context = 6400});
+        EXPECT_EQ(layers_of(less), (Layers{"device 1: 4"}));
+        EXPECT_TRUE(less.fits);
+        EXPECT_EQ(less.kv, 200 * page);
+        EXPECT_EQ(less.parallel, 2u);
+        EXPECT_EQ(less.less_kv, "device: sees 12 MiB of a layer's cache");
+        EXPECT_EQ(plan(300, layers, {.kv_memory = 300 * page, .context = 6400}).less_kv, "");
+    }
+    const Engine less(model(200, {}), {.kv_memory = 300 * page, .context = 6400});
+    EXPECT_EQ(less.kv_bytes(), 200 * page);
+    EXPECT_TRUE(log.has(LogLevel::warning, "device: sees 12 MiB"));
+    EXPECT_EQ(layers_of(plan(99, {}, {.kv_memory = 300 * page, .context = 6400})), (Layers{"cpu: 4"}));
+}
+
+// The first layers stay on the CPU up to the one that the device cannot compute, by plan; where a number of
+// layers asks for it, the request is refused.
+TEST(Split, ALayerThatADeviceCannotCompute) {
+    const std::vector<TokenId> tokens = some_tokens(100, 5, 10);
+    const std::vector<float> whole = logits(model_on(Runtime({.threads = 2}), 6), tokens);
+    struct Case {
+        const char* refused;
+        std::uint32_t fits;
+    };
+    for (const Case& c :
+         {Case{"blk.2.ffn_up.weight", 3}, Case{"blk.5.attn_q.weight", 0}, Case{"output.weight", 0},
+          Case{"blk.0.ffn_norm.weight", 5}, Case{"token_embd.weight", 6}}) {
+        Log log;
+        const auto model = [&](std::optional<std::uint32_t> layers) {
+            const Runtime runtime = runtime_with({0}, layers, &log);
+            device_of(runtime).refused = c.refused;
+            return model_on(runtime, 6);
+        };
+        const Model own = model({});
+        const MemoryPlan p = Engine::plan(own, {.context = 128});
+        EXPECT_TRUE(p.fits);
+        EXPECT_EQ(p.layers_left, 6 - c.fits) << c.refused;
+        EXPECT_NE(p.why_left.find(c.refused), std::string::npos) << p.why_left;
+        EXPECT_TRUE(same_bits(logits(own, tokens), whole));
+        EXPECT_TRUE(log.has(c.fits == 0 ? LogLevel::warning : LogLevel::info, c.refused));
+        // One layer more than it can.
+        const Model forced = model(c.fits + 1);
+        const MemoryPlan q = Engine::plan(forced, {.context = 128});
+        EXPECT_FALSE(q.fits);
+        EXPECT_EQ(q.layers_fit, c.fits);
+        EXPECT_NE(q.devices.back().obstacle.find(c.refused), std::string::npos);
+        try {
+            Session(forced, {.context = 128});
+            ADD_FAILURE() << "did not refuse " << c.refused;
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), ErrorCode::unsupported);
+            EXPECT_NE(std::string(e.what()).find(c.refused), std::string::npos) << e.what();
+            EXPECT_NE(std::string(e.what()).find("gpu_layers " + std::to_string(c.fits)), std::string::npos)
+                << e.what();
+        }
+        EXPECT_TRUE(Engine::plan(model(c.fits), {.context = 128}).fits);
+    }
 }
 
 TEST(Split, AModelThatCannotBeCut) {

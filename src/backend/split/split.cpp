@@ -102,7 +102,37 @@ Parts::Parts(std::span<const std::unique_ptr<Backend>> backends, const graph::Gr
     }
 }
 
-std::unique_ptr<Program> Parts::compile(const Limits& limits) const {
+std::vector<std::shared_ptr<const void>> copy_weights(std::span<const Part> parts,
+                                                      const std::function<bool(double)>& progress) {
+    std::uint64_t total = 0, done = 0;
+    std::vector<const Part*> missing;
+    for (const Part& part : parts) {
+        const WeightBytes weights = part.backend->weight_bytes(*part.graph);
+        if (weights.all == weights.there) continue;
+        total += weights.all - weights.there;
+        missing.push_back(&part);
+    }
+    if (missing.empty()) return {};
+    const auto report = [&](double fraction, const Part& part) {
+        if (progress && !progress(fraction))
+            throw Error(ErrorCode::cancelled,
+                        fmt::format("copying the weights to {} was cancelled", part.backend->place().name));
+    };
+    std::vector<std::shared_ptr<const void>> kept;
+    report(0, *missing.front());
+    for (const Part* part : missing)
+        kept.push_back(part->backend->copy_weights(*part->graph, [&, part](std::uint64_t bytes) {
+            done += bytes;
+            // 1 is for the end: programs have small weights of their own.
+            if (done < total) report(static_cast<double>(done) / static_cast<double>(total), *part);
+        }));
+    report(1, *missing.back());
+    return kept;
+}
+
+std::unique_ptr<Program> Parts::compile(const Limits& limits,
+                                        const std::function<bool(double)>& progress) const {
+    const std::vector<std::shared_ptr<const void>> kept = copy_weights(parts_, progress);
     std::vector<std::unique_ptr<Program>> programs;
     for (const Part& part : parts_) {
         Limits own = limits;

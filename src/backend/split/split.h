@@ -36,7 +36,9 @@ public:
 
     std::span<const Part> parts() const noexcept { return parts_; }
 
-    std::unique_ptr<Program> compile(const Limits& limits) const;
+    // `progress`: as of copy_weights().
+    std::unique_ptr<Program> compile(const Limits& limits,
+                                     const std::function<bool(double)>& progress = {}) const;
     std::unique_ptr<KvMemory> make_kv(std::uint32_t pages) const;
 
 private:
@@ -44,6 +46,12 @@ private:
     std::unique_ptr<std::vector<graph::Graph>> graphs_;  // none where there is one part
     std::vector<Part> parts_;
 };
+
+// Copies the weights of all parts to their devices (Backend::copy_weights) and calls `progress` with the
+// fraction of them that is there, one count for all devices; not at all where nothing is to be copied.
+// Error(cancelled) when it returns false.
+std::vector<std::shared_ptr<const void>> copy_weights(std::span<const Part> parts,
+                                                      const std::function<bool(double)>& progress);
 
 // Whether the graph can be cut before each of its layers.
 bool can_split(const graph::Graph& graph);

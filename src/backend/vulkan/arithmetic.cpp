@@ -116,8 +116,8 @@ Arithmetic try_shader(Device& device, const char* shader) {
     const int quotient = a.divides ? kDivision : kQuotient, root = a.roots ? kRoot : kRootOf;
     a.why = !right[kFused]      ? "fma is not fused"
             : !right[kSeparate] ? "sums and products are not rounded one by one"
-            : !right[quotient]  ? "division cannot be made exact"
-            : !right[root]      ? "the square root cannot be made exact"
+            : !right[kQuotient] ? "division cannot be made exact"
+            : !right[kRootOf]   ? "the square root cannot be made exact"
             : !right[kExp]      ? "exp differs"
             : !right[kHalf]     ? "half-precision numbers are not widened exactly"
                                 : "";

@@ -43,17 +43,27 @@ public:
     std::uint64_t page_bytes(const graph::Graph& graph, const KvGroups& groups, KvType type) const override {
         return VulkanKv::page_bytes(graph, groups, type);
     }
+    PageLimit page_limit(const graph::Graph& graph, const KvGroups& groups, KvType type) const override {
+        return VulkanKv::page_limit(device_->info(), graph, groups, type);
+    }
+    std::optional<Obstacle> obstacle(const graph::Graph& graph, const Limits& limits) const override {
+        return VulkanProgram::obstacle(device_->info(), graph, limits);
+    }
     WeightBytes weight_bytes(const graph::Graph& graph) override { return weights_.bytes(graph); }
+    std::shared_ptr<const void> copy_weights(const graph::Graph& graph, const Copied& copied) override {
+        return weights_.copy(graph, copied);
+    }
     Place place() const override {
         const std::lock_guard lock(device_->mutex());
         const DeviceInfo& d = device_->info();
+        const std::uint64_t memory = device_->budget().value_or(d.memory);
         return {.name = d.name,
                 .number = d.number,
                 .device = true,
                 .shares_memory = d.software || d.kind == "integrated",
-                .memory = d.memory,
+                .memory = memory,
                 .taken = device_->allocated(),
-                .reserve = std::max(d.memory / 20, kLeastReserve)};
+                .reserve = std::max(memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
         return VulkanProgram::scratch_bytes(graph, limits, device_->info());
@@ -92,6 +102,7 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
                               .kind = d.software ? "software" : d.kind,
                               .driver = d.driver,
                               .memory = d.memory,
+                              .budget = d.budget.value_or(0),
                               .enabled = {},
                               .disabled = {},
                               .unusable = d.unusable,
@@ -102,6 +113,11 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
             info.enabled.push_back("subgroup size control");
         else
             info.disabled.push_back("subgroup size control: not supported by the driver");
+        if (d.budget)
+            info.enabled.push_back("memory budget");
+        else
+            info.disabled.push_back(
+                "memory budget: not supported by the driver, so all of its memory counts as free");
         info.disabled.push_back(d.fp16 ? "fp16 arithmetic: products are computed in f32"
                                        : "fp16 arithmetic: not supported by the driver");
         info.disabled.push_back(d.integer_dot ? "integer dot products: products are computed in f32"

@@ -71,11 +71,11 @@ std::uint32_t compute_family(const Api& api, VkPhysicalDevice device) {
 bool has_extension(const Api& api, VkPhysicalDevice device, std::string_view name) {
     std::uint32_t n = 0;
     if (api.EnumerateDeviceExtensionProperties(device, nullptr, &n, nullptr) != VK_SUCCESS) return false;
-    std::vector<VkExtensionProperties> all(n);
-    if (api.EnumerateDeviceExtensionProperties(device, nullptr, &n, all.data()) < 0) return false;
-    all.resize(n);
-    return std::any_of(all.begin(), all.end(),
-                       [&](const VkExtensionProperties& e) { return e.extensionName == name; });
+    std::vector<VkExtensionProperties> list(n);
+    if (api.EnumerateDeviceExtensionProperties(device, nullptr, &n, list.data()) < 0) return false;
+    list.resize(n);
+    return std::any_of(list.begin(), list.end(),
+                       [&](const VkExtensionProperties& e) { return name == e.extensionName; });
 }
 
 // Nothing, where shaders cannot use them.
@@ -111,6 +111,36 @@ MatrixShape matrix_shape(const Api& api, VkPhysicalDevice device) {
     return choose_matrix(offered);
 }
 
+// The largest device-local heap.
+struct Heap {
+    std::uint32_t index = 0;
+    std::uint64_t size = 0;
+    std::uint64_t budget = 0, usage = 0;  // of this process; 0 where the driver does not say
+};
+Heap main_heap(const Api& api, VkPhysicalDevice device, bool says_budget) {
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT said{};
+    said.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT;
+    VkPhysicalDeviceMemoryProperties2 memory{};
+    memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2;
+    if (says_budget) memory.pNext = &said;
+    api.GetPhysicalDeviceMemoryProperties2(device, &memory);
+    Heap heap;
+    for (std::uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i) {
+        const VkMemoryHeap& h = memory.memoryProperties.memoryHeaps[i];
+        if ((h.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && h.size > heap.size)
+            heap = {i, h.size, said.heapBudget[i], said.heapUsage[i]};
+    }
+    return heap;
+}
+
+// What is left of a budget beside others in this process. Software devices name the usage of the whole
+// system, which is not part of what they call the budget.
+std::uint64_t left_to_us(const DeviceInfo& info, std::uint64_t budget, std::uint64_t others) {
+    if (info.software) others = 0;
+    return std::clamp<std::uint64_t>(budget - std::min(budget, others), 1,
+                                     std::max<std::uint64_t>(1, info.memory));
+}
+
 DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
     DeviceInfo info;
     VkPhysicalDeviceProperties2 properties{};
@@ -143,18 +173,15 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
     if (v13) f12.pNext = &f13;
     api.GetPhysicalDeviceFeatures2(device, &features);
 
-    VkPhysicalDeviceMemoryProperties2 memory{};
-    memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2;
-    api.GetPhysicalDeviceMemoryProperties2(device, &memory);
-    for (std::uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i)
-        if (memory.memoryProperties.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
-            info.memory = std::max<std::uint64_t>(info.memory, memory.memoryProperties.memoryHeaps[i].size);
-
     const VkPhysicalDeviceProperties& p = properties.properties;
     info.name = p.deviceName;
     info.kind = kind_of(p.deviceType);
     info.driver = v12 ? fmt::format("{} {}", driver.driverName, driver.driverInfo) : std::string();
     info.software = p.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    const bool says_budget = has_extension(api, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    const Heap heap = main_heap(api, device, says_budget);
+    info.memory = heap.size;
+    if (says_budget) info.budget = left_to_us(info, heap.budget, heap.usage);
     info.max_allocation = limits.maxMemoryAllocationSize;
     info.max_binding = p.limits.maxStorageBufferRange;
     info.max_texels = p.limits.maxTexelBufferElements;
@@ -244,6 +271,7 @@ struct Device::Block {
     VkBuffer buffer = VK_NULL_HANDLE;
     std::uint64_t size = 0, used = 0;
     Memory kind = Memory::device;
+    std::uint32_t heap = 0;
     std::byte* host = nullptr;
     std::map<std::uint64_t, std::uint64_t> free;  // offset -> bytes; neighbours are joined
 };
@@ -387,10 +415,22 @@ Buffer Device::allocate(std::uint64_t bytes, Memory memory, const std::string& w
         if (block->memory) api_.FreeMemory(device_, block->memory, nullptr);
         throw refuse(fmt::format("do not fit ({})", to_string(result)));
     }
+    block->heap = memory_.memoryTypes[type].heapIndex;
     block->host = static_cast<std::byte*>(host);
     blocks_[index] = std::move(block);
     take(index, 0, blocks_[index]->size);
     return out;
+}
+
+std::optional<std::uint64_t> Device::budget() {
+    const std::lock_guard lock(mutex_);
+    if (pretended_) return left_to_us(info_, pretended_->first, pretended_->second);
+    if (!info_.budget) return std::nullopt;
+    const Heap heap = main_heap(*instance_, physical_, true);
+    std::uint64_t own = 0;
+    for (const auto& block : blocks_)
+        if (block && block->heap == heap.index) own += block->size;
+    return left_to_us(info_, heap.budget, heap.usage - std::min(heap.usage, own));
 }
 
 // ---- the device
@@ -471,6 +511,7 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices{};
     matrices.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
     std::vector<const char*> extensions;
+    if (d->info_.budget) extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     if (d->info_.matrix) {
         extensions.push_back(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
         matrices.cooperativeMatrix = VK_TRUE;
@@ -779,6 +820,11 @@ void Device::upload(const Buffer& to, std::uint64_t offset, std::uint64_t bytes,
             api_.CmdCopyBuffer(commands, staging_.handle(), to.handle(), 1, &copy);
         });
     }
+}
+
+void Device::release_staging() noexcept {
+    const std::lock_guard lock(mutex_);
+    staging_.reset();
 }
 
 void Device::download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to) {

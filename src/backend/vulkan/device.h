@@ -7,8 +7,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <tern/error.h>
@@ -33,6 +35,9 @@ struct DeviceInfo {
     std::string driver;
     std::uint32_t api_version = 0;
     std::uint64_t memory = 0;          // bytes of the largest device-local heap
+    // Of these what the driver leaves to this process, when it was asked; none: it does not say
+    // (VK_EXT_memory_budget).
+    std::optional<std::uint64_t> budget;
     std::uint64_t max_allocation = 0;  // bytes of one allocation
     std::uint64_t max_binding = 0;     // bytes that a shader sees of one buffer
     std::uint64_t max_texels = 0;      // of a texel buffer
@@ -124,6 +129,8 @@ public:
     // `what` names its use in the message of Error(out_of_memory).
     Buffer allocate(std::uint64_t bytes, Memory memory, const std::string& what);
     std::uint64_t allocated() const noexcept { return allocated_; }
+    // DeviceInfo::budget now: allocated() is part of it, what others in this process have taken is not.
+    std::optional<std::uint64_t> budget();
 
     // A compute pipeline: `bindings` storage buffers, those whose bit is set in `texels` uniform texel
     // buffers, kPushBytes of push constants, 32-bit specialisation constants 0 … (and those of
@@ -152,6 +159,8 @@ public:
     void upload(const Buffer& to, std::uint64_t offset, std::uint64_t bytes, std::uint64_t grain,
                 const std::function<void(std::uint64_t begin, std::span<std::byte> piece)>& fill);
     void download(const Buffer& from, std::uint64_t offset, std::span<std::byte> to);
+    // Gives back the host memory that they keep for their next use.
+    void release_staging() noexcept;
 
     VkCommandPool command_pool() const noexcept { return command_pool_; }
     void log(bool warning, const std::string& text) const {
@@ -163,6 +172,17 @@ public:
     void refuse_shaders(bool refuse) noexcept { refuse_shaders_ = refuse; }
     // For tests: allocations beyond this many bytes fail.
     void limit_memory(std::uint64_t bytes) noexcept { memory_limit_ = bytes; }
+    // For tests: shaders see no more of one buffer than this.
+    void limit_binding(std::uint64_t bytes) noexcept { info_.max_binding = bytes; }
+    // For tests: as DeviceInfo::max_allocation.
+    void limit_allocation(std::uint64_t bytes) noexcept { info_.max_allocation = bytes; }
+    // For tests: as if the driver said this of the heap: what the process may use, and what it does use
+    // beside this device.
+    void pretend_budget(std::uint64_t bytes, std::uint64_t others) noexcept {
+        pretended_ = {{bytes, others}};
+    }
+    // For tests: programs made from now on do what a graphics processor would.
+    void pretend_hardware() noexcept { info_.software = false; }
     // Never used twice on a device.
     std::uint64_t new_serial() noexcept { return ++serial_; }
 
@@ -199,6 +219,7 @@ private:
     Buffer staging_;
     VkResult injected_ = VK_SUCCESS;
     bool refuse_shaders_ = false;
+    std::optional<std::pair<std::uint64_t, std::uint64_t>> pretended_;  // budget, usage of others
     std::uint64_t serial_ = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "kernels/formats/half.h"
 #include "kernels/kernel.h"
@@ -70,6 +71,22 @@ std::uint64_t VulkanKv::page_bytes(const graph::Graph& graph, const KvGroups& gr
     return sum;
 }
 
+PageLimit VulkanKv::page_limit(const DeviceInfo& device, const graph::Graph& graph, const KvGroups& groups,
+                               KvType type) {
+    PageLimit limit;
+    std::uint64_t largest = 0;
+    for (const std::uint64_t bytes : slots_of(graph, groups, type).page_bytes)
+        largest = std::max(largest, bytes);
+    if (largest == 0) return limit;
+    const bool binding = device.max_binding <= device.max_allocation;
+    const std::uint64_t most = std::min(device.max_binding, device.max_allocation);
+    limit.pages = most / largest;
+    limit.why =
+        fmt::format("{}: {} no more than {:.1f} MiB of a layer's KV cache", device.name,
+                    binding ? "a shader sees" : "one allocation holds", static_cast<double>(most) / MiB);
+    return limit;
+}
+
 VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, const KvGroups& groups,
                    KvType type, std::uint32_t pages)
     : device_(std::move(device)),
@@ -81,16 +98,13 @@ VulkanKv::VulkanKv(std::shared_ptr<Device> device, const graph::Graph& graph, co
     Slots slots = slots_of(graph, groups, type);
     slot_ = std::move(slots.of_layer);
     for (const std::uint64_t bytes : slots.page_bytes) slots_.push_back({bytes, {}});
+    if (const PageLimit limit = page_limit(device_->info(), graph, groups, type); pages > limit.pages)
+        throw Error(
+            ErrorCode::out_of_memory,
+            fmt::format("{}, which {} pages exceed; a smaller context or fewer sequences would need less",
+                        limit.why, pages));
     for (Slot& slot : slots_) {
         const std::uint64_t bytes = slot.page_bytes * pages;
-        if (bytes > device_->info().max_binding)
-            throw Error(
-                ErrorCode::out_of_memory,
-                fmt::format(
-                    "{}: a layer's KV cache of {:.1f} MiB is more than the {:.1f} MiB that a shader of this "
-                    "device sees; a smaller context or fewer sequences would need less",
-                    device_->info().name, static_cast<double>(bytes) / MiB,
-                    static_cast<double>(device_->info().max_binding) / MiB));
         slot.buffer = device_->allocate(bytes, Memory::device, "the KV cache");
         page_bytes_ += slot.page_bytes;
     }
@@ -124,8 +138,79 @@ void VulkanKv::write_page(std::uint32_t page, std::span<const std::byte> from) {
 bool VulkanKv::can_move() const noexcept {
     for (const graph::KvLayer& layer : graph_.kv_layers())
         if (layer.rope < 0 || layer.window != 0) return false;
-    return type_ == KvType::f32 || type_ == KvType::f16;
+    return true;
 }
+
+namespace {
+
+// One key or value of a page: the words w, each `step` words from the next, and those of its scales.
+struct Stored {
+    std::uint32_t *words, *scales;
+    std::uint32_t step;
+
+    std::uint16_t scale(std::uint32_t block) const noexcept {
+        return static_cast<std::uint16_t>(scales[block / 2 * step] >> (16 * (block % 2)));
+    }
+};
+
+void read_key(KvType type, const Stored& from, std::uint32_t dim, float* key) {
+    for (std::uint32_t d = 0; d < dim; ++d) {
+        const std::uint32_t in_word = type == KvType::f32    ? 1
+                                      : type == KvType::f16  ? 2
+                                      : type == KvType::q8_0 ? 4
+                                                             : 8;
+        const std::uint32_t word = from.words[d / in_word * from.step] >> (d % in_word * (32 / in_word));
+        if (type == KvType::f32)
+            key[d] = std::bit_cast<float>(word);
+        else if (type == KvType::f16)
+            key[d] = kernels::f16_to_f32(static_cast<std::uint16_t>(word));
+        else
+            key[d] = kernels::f16_to_f32(from.scale(d / kernels::kKvBlock)) *
+                     static_cast<float>(type == KvType::q8_0 ? static_cast<std::int8_t>(word)
+                                                             : static_cast<int>(word & 15) - 8);
+    }
+}
+
+// As the reference stores it (docs/numerics.md, "Attention"): position 0 of a page of its own, in the host's
+// order.
+void write_key(KvType type, const Stored& to, std::uint32_t dim, const float* key,
+               std::vector<std::byte>& page) {
+    constexpr std::uint32_t kPage = kernels::kPageTokens, kBlock = kernels::kKvBlock;
+    if (type == KvType::f32 || type == KvType::f16) {
+        for (std::uint32_t w = 0; w < kv_words(type, dim); ++w)
+            to.words[w * to.step] =
+                type == KvType::f32
+                    ? std::bit_cast<std::uint32_t>(key[w])
+                    : std::uint32_t{kernels::f32_to_f16(key[2 * w])} |
+                          (2 * w + 1 < dim ? std::uint32_t{kernels::f32_to_f16(key[2 * w + 1])} << 16 : 0);
+        return;
+    }
+    const kernels::KvType kind = type == KvType::q8_0 ? kernels::KvType::q8_0 : kernels::KvType::q4_0;
+    const kernels::KvLayout at = kernels::kv_layout(kind, dim, 0);
+    page.resize(at.bytes);
+    kernels::table_ref().kv_store(page.data(), kind, dim, 0, 0, key, nullptr);
+    const std::uint32_t bits = type == KvType::q8_0 ? 8 : 4, none = type == KvType::q8_0 ? 0 : 8;
+    for (std::uint32_t w = 0; w < kv_words(type, dim); ++w) {
+        std::uint32_t word = 0;
+        for (std::uint32_t i = 0, d = w * (32 / bits); i < 32 / bits; ++i, ++d) {
+            std::uint32_t code = none;
+            if (d < dim)
+                code = type == KvType::q8_0
+                           ? std::to_integer<std::uint32_t>(page[d * kPage])
+                           : std::to_integer<std::uint32_t>(page[d / 2 * kPage]) >> (d % 2 * 4) & 15;
+            word |= code << (i * bits);
+        }
+        to.words[w * to.step] = word;
+    }
+    for (std::uint32_t b = 0; b * kBlock < dim; b += 2) {
+        std::uint16_t scales[2] = {};
+        for (std::uint32_t i = 0; i < 2 && (b + i) * kBlock < dim; ++i)
+            std::memcpy(&scales[i], page.data() + at.k_scales + std::size_t{b + i} * kPage * 2, 2);
+        to.scales[b / 2 * to.step] = scales[0] | std::uint32_t{scales[1]} << 16;
+    }
+}
+
+}  // namespace
 
 // On the host: this happens once in half a context.
 void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to,
@@ -135,6 +220,7 @@ void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, st
                         written_blocks = (to + count + kPage - 1) / kPage;
     std::vector<std::uint32_t> words;
     std::vector<float> key, angles;
+    std::vector<std::byte> stored;
     for (std::uint32_t l = 0; l < graph_.kv_layers().size(); ++l) {
         const graph::KvLayer& layer = graph_.kv_layers()[l];
         const graph::Rope& rope = graph_.ropes()[static_cast<std::size_t>(layer.rope)];
@@ -155,34 +241,31 @@ void VulkanKv::move(std::span<const std::uint32_t> table, std::uint32_t from, st
         };
         for (std::uint32_t b = first_block; b < end_block; ++b)
             device_->download(slot.buffer, page_at(b), bytes_of(b));
-        const std::uint32_t kw = kv_words(type_, layer.k_dim), vw = kv_words(type_, layer.v_dim);
-        key.resize(layer.k_dim + 1);
+        const std::uint32_t kw = kv_words(type_, layer.k_dim), ks = kv_scale_words(type_, layer.k_dim);
+        const std::uint32_t vw = kv_words(type_, layer.v_dim), vs = kv_scale_words(type_, layer.v_dim);
+        key.resize(layer.k_dim);
         for (std::uint32_t h = 0; h < layer.heads; ++h)
             for (std::uint32_t i = 0; i < count; ++i) {
                 const auto head = [&](std::uint32_t position) {
                     return words.data() + (position / kPage - first_block) * page +
-                           std::size_t{h} * kPage * (kw + vw);
+                           std::size_t{h} * kPage * (kw + ks + vw + vs);
                 };
-                const std::uint32_t source = (from + i) % kPage, target = (to + i) % kPage;
-                const std::uint32_t* old = head(from + i);
-                std::uint32_t* next = head(to + i);
-                for (std::uint32_t w = 0; w < kw; ++w) {
-                    const std::uint32_t word = old[w * kPage + source];
-                    if (type_ == KvType::f32) {
-                        key[w] = std::bit_cast<float>(word);
-                    } else {
-                        key[2 * w] = kernels::f16_to_f32(static_cast<std::uint16_t>(word));
-                        key[2 * w + 1] = kernels::f16_to_f32(static_cast<std::uint16_t>(word >> 16));
-                    }
-                }
+                const auto key_at = [&](std::uint32_t position) {
+                    std::uint32_t* at = head(position) + position % kPage;
+                    return Stored{at, at + kw * kPage, kPage};
+                };
+                read_key(type_, key_at(from + i), layer.k_dim, key.data());
                 kernels::table_ref().rope(key.data(), 1, layer.k_dim, half * 2, angles.data(),
                                           angles.data() + half, rope.mode);
-                for (std::uint32_t w = 0; w < kw; ++w)
-                    next[w * kPage + target] =
-                        type_ == KvType::f32 ? std::bit_cast<std::uint32_t>(key[w])
-                                             : std::uint32_t{kernels::f32_to_f16(key[2 * w])} |
-                                                   std::uint32_t{kernels::f32_to_f16(key[2 * w + 1])} << 16;
-                std::copy_n(old + kw * kPage + source * vw, vw, next + kw * kPage + target * vw);
+                write_key(type_, key_at(to + i), layer.k_dim, key.data(), stored);
+                const auto value_at = [&](std::uint32_t position) {
+                    std::uint32_t* values = head(position) + kPage * (kw + ks);
+                    return Stored{values + position % kPage * vw, values + kPage * vw + position % kPage * vs,
+                                  1};
+                };
+                const Stored old = value_at(from + i), next = value_at(to + i);
+                std::copy_n(old.words, vw, next.words);
+                std::copy_n(old.scales, vs, next.scales);
             }
         for (std::uint32_t b = first_block; b < written_blocks; ++b)
             device_->upload(slot.buffer, page_at(b), bytes_of(b));

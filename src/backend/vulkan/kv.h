@@ -29,12 +29,14 @@ public:
              std::uint32_t pages);
     // What page_bytes() of such memory would be; takes nothing.
     static std::uint64_t page_bytes(const graph::Graph& graph, const KvGroups& groups, KvType type);
+    // A slot's pages must fit one binding, and one allocation.
+    static PageLimit page_limit(const DeviceInfo& device, const graph::Graph& graph, const KvGroups& groups,
+                                KvType type);
     std::uint32_t pages() const noexcept override { return pages_; }
     std::uint64_t page_bytes() const noexcept override { return page_bytes_; }
     void copy_page(std::uint32_t from, std::uint32_t to) override;
     void read_page(std::uint32_t page, std::span<std::byte> to) const override;
     void write_page(std::uint32_t page, std::span<const std::byte> from) override;
-    // f32 and f16 only.
     bool can_move() const noexcept override;
     void move(std::span<const std::uint32_t> table, std::uint32_t from, std::uint32_t to,
               std::uint32_t count) override;

@@ -111,6 +111,14 @@ bool in_blocks(OpKind kind) {
     return kind == OpKind::embed || is_product(kind);
 }
 
+Obstacle no_shader(const graph::Weight& w) {
+    return {
+        ErrorCode::unsupported,
+        fmt::format(
+            "backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has kernels for it",
+            info(w.dtype).name, w.name)};
+}
+
 // The operation that brings rows from outside; null: none.
 const Op* input_of(const graph::Graph& graph) {
     for (const Op& op : graph.ops())
@@ -120,7 +128,8 @@ const Op* input_of(const graph::Graph& graph) {
 
 }  // namespace
 
-std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
+std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w, const Copied& copied) {
+    if (device_row_words(w.dtype, w.cols) == 0) throw Error(no_shader(w).code, no_shader(w).text);
     const std::lock_guard lock(device_->mutex());
     std::weak_ptr<const DeviceWeight>& known = known_[{w.data, w.rows * w.slabs, w.cols, w.dtype}];
     if (auto weight = known.lock()) return weight;
@@ -129,10 +138,22 @@ std::shared_ptr<const DeviceWeight> WeightStore::get(const graph::Weight& w) {
         std::shared_ptr<Device> device;
         DeviceWeight weight;
     };
-    auto kept = std::make_shared<Kept>(Kept{device_, DeviceWeight(*device_, w)});
+    auto kept = std::make_shared<Kept>(Kept{device_, DeviceWeight(*device_, w, copied)});
     std::shared_ptr<const DeviceWeight> weight(kept, &kept->weight);
     known = weight;
     return weight;
+}
+
+std::shared_ptr<const void> WeightStore::copy(const graph::Graph& graph, const Copied& copied) {
+    auto kept = std::make_shared<std::vector<std::shared_ptr<const DeviceWeight>>>();
+    try {
+        for (const Op& op : graph.ops())
+            if (in_blocks(op.kind)) kept->push_back(get(op.weight, copied));
+    } catch (...) {
+        device_->release_staging();
+        throw;
+    }
+    return kept;
 }
 
 WeightBytes WeightStore::bytes(const graph::Graph& graph) {
@@ -344,9 +365,66 @@ void VulkanProgram::Recorder::finish() {
 
 // ---- the program
 
+std::optional<Obstacle> VulkanProgram::obstacle(const DeviceInfo& device, const graph::Graph& graph,
+                                                const Limits& limits) {
+    const auto mib = [](std::uint64_t bytes) { return static_cast<double>(bytes) / MiB; };
+    for (const Op& op : graph.ops()) {
+        if (op.kind == OpKind::route && op.experts > kMaxExperts)
+            return Obstacle{
+                ErrorCode::unsupported,
+                fmt::format(
+                    "backend 'vulkan' routes between {} experts at most, and there are {}; backend 'cpu' "
+                    "has no such limit",
+                    kMaxExperts, op.experts)};
+        if (!in_blocks(op.kind)) continue;
+        if (device_row_words(op.weight.dtype, op.weight.cols) == 0) return no_shader(op.weight);
+        if (piece_rows(device, op.weight) == 0)
+            return Obstacle{
+                ErrorCode::unsupported,
+                fmt::format(
+                    "{}: '{}' cannot be cut into pieces of the {:.1f} MiB that a shader of this device "
+                    "sees",
+                    device.name, op.weight.name, mib(std::min(device.max_binding, device.max_allocation)))};
+    }
+    // `each`: bytes of one token, or of one of those whose logits are wanted.
+    const auto too_large = [&](std::uint64_t bytes, std::uint64_t each, const char* what, const char* of) {
+        return Obstacle{
+            ErrorCode::out_of_memory,
+            fmt::format(
+                "{}: {} of {:.1f} MiB are more than the {:.1f} MiB that a shader of this device sees; a "
+                "smaller batch, of at most {} {}, needs less",
+                device.name, what, mib(bytes), mib(device.max_binding), device.max_binding / each, of)};
+    };
+    for (const ValueInfo& v : graph.values())
+        if (const std::uint64_t bytes = graph::value_bytes(v, limits.max_tokens, limits.max_outputs);
+            bytes > device.max_binding)
+            return too_large(bytes, 4 * v.cols * v.per_row, "intermediate results",
+                             v.domain == Domain::tokens ? "tokens" : "tokens whose logits are wanted");
+    if (const std::uint64_t bytes = angle_bytes(graph, limits); bytes > device.max_binding)
+        return too_large(bytes, bytes / limits.max_tokens, "rotation angles", "tokens");
+    if (const std::uint64_t bytes = batch_bytes(graph, limits); bytes > device.max_binding)
+        return too_large(bytes, ceil_div<std::uint64_t>(bytes, limits.max_tokens),
+                         "the page tables of a batch", "tokens, or a shorter context");
+    // Values share memory, so that a plan is needed only where they would not fit side by side.
+    std::uint64_t side_by_side = 0;
+    for (const ValueInfo& v : graph.values())
+        side_by_side += graph::value_bytes(v, limits.max_tokens, limits.max_outputs);
+    if (side_by_side <= device.max_allocation) return std::nullopt;
+    if (const std::uint64_t bytes = plan_values(graph, limits).bytes; bytes > device.max_allocation)
+        return Obstacle{
+            ErrorCode::out_of_memory,
+            fmt::format(
+                "{}: {:.1f} MiB of intermediate results are more than one allocation of this device holds "
+                "({:.1f} MiB); a smaller batch needs less",
+                device.name, mib(bytes), mib(device.max_allocation))};
+    return std::nullopt;
+}
+
 VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, std::shared_ptr<Device> device,
                              WeightStore& store, ProductPaths& paths, std::optional<ProductPath> path)
     : graph_(graph), limits_(limits), device_(std::move(device)), plan_(plan_values(graph, limits)) {
+    if (const std::optional<Obstacle> found = obstacle(device_->info(), graph, limits))
+        throw Error(found->code, found->text);
     const std::lock_guard lock(device_->mutex());
     producer_.assign(graph_.values().size(), nullptr);
     for (const Op& op : graph_.ops()) producer_[static_cast<std::size_t>(op.out.id)] = &op;
@@ -355,20 +433,12 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
         device_->upload(buffer, 0, {static_cast<const std::byte*>(w.data), w.bytes()});
         return buffer;
     };
-    const Op* failed = nullptr;
     for (const Op& op : graph_.ops()) {
         switch (op.kind) {
             case OpKind::embed:
             case OpKind::linear:
             case OpKind::linear_heads:
             case OpKind::linear_experts:
-                if (device_row_words(op.weight.dtype, op.weight.cols) == 0)
-                    throw Error(
-                        ErrorCode::unsupported,
-                        fmt::format(
-                            "backend 'vulkan' has no shader for format {} (tensor '{}'); backend 'cpu' has "
-                            "kernels for it",
-                            info(op.weight.dtype).name, op.weight.name));
                 if (op.kind != OpKind::embed)
                     paths_[op.weight.dtype] = path ? ProductChoice{*path, *path} : paths.of(op.weight.dtype);
                 weights_[&op] = store.get(op.weight);
@@ -388,41 +458,21 @@ VulkanProgram::VulkanProgram(const graph::Graph& graph, const Limits& limits, st
                 if (op.weight) vectors_[&op] = raw(op.weight);
         }
         if (op.bias) biases_[&op] = raw(op.bias);
-        if (op.kind == OpKind::route && op.experts > kMaxExperts) failed = &op;
     }
-    if (failed)
-        throw Error(ErrorCode::unsupported,
-                    fmt::format("backend 'vulkan': {} experts; at most {} are supported", failed->experts,
-                                kMaxExperts));
-    const auto limited = [&](std::uint64_t bytes, const char* what) {
-        if (bytes > device_->info().max_binding)
-            throw Error(
-                ErrorCode::out_of_memory,
-                fmt::format(
-                    "{}: {} of {:.1f} MiB are more than the {:.1f} MiB that a shader of this device sees; "
-                    "a smaller batch (of prompts, or of tokens whose logits are wanted) needs less",
-                    device_->info().name, what, static_cast<double>(bytes) / MiB,
-                    static_cast<double>(device_->info().max_binding) / MiB));
-    };
     std::uint64_t floats = 0;
     for (const graph::Rope& rope : graph_.ropes()) {
         angle_offset_.push_back(static_cast<std::uint32_t>(floats));
         floats += std::uint64_t{limits_.max_tokens} * rope.inv_freq.size() * 2;
     }
-    for (const ValueInfo& v : graph_.values())
-        limited(graph::value_bytes(v, limits_.max_tokens, limits_.max_outputs), "intermediate results");
-    limited(batch_bytes(graph_, limits_), "the page tables of a batch");
-    std::map<QuantKind, std::uint64_t> quantised;
+    std::map<QuantKind, std::uint64_t> quantised;  // less than the values, which fit (obstacle())
     for (const Op& op : graph_.ops()) {
         if (!is_product(op.kind)) continue;
         for (const bool many : {false, true}) {
             const Product p = product(op, many);
             tiles_ |= info_of(p.path).tiles;
             if (p.quantised.form == Activations::f32) continue;
-            const std::uint64_t bytes = quantised_bytes(graph_, op, p.quantised.form, limits_);
-            limited(bytes, "quantised activations");
             std::uint64_t& most = quantised[p.quantised];
-            most = std::max(most, bytes);
+            most = std::max(most, quantised_bytes(graph_, op, p.quantised.form, limits_));
         }
     }
     for (const auto& [kind, bytes] : quantised)
@@ -732,12 +782,12 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const std::uint32_t heads =
                     divisor(in_group, shape.pieces ? std::max(1u, most / kBlockTokens) : most);
                 const std::uint32_t units = ceil_div(kv_units(kv.type(), h.v_dim), device.subgroup);
-                // Of several splits each leaves its result for every query in the workgroup's memory.
-                const std::uint32_t query_bytes =
-                    4 * (units * ceil_div(h.v_dim, kv_units(kv.type(), h.v_dim)) * device.subgroup + 2) *
-                    heads * tokens;
+                // Subgroups of a workgroup leave the weights of a page each there.
+                const std::uint32_t page_bytes = 4 * heads * tokens * (kernels::kPageTokens + 2);
                 std::uint32_t splits = device.software ? 1 : shape.pieces ? 2 : 8;
-                while (splits > 1 && splits * query_bytes > device.shared_bytes) splits /= 2;
+                while (splits > 1 && (splits * page_bytes > device.shared_bytes ||
+                                      splits * device.subgroup > device.max_invocations))
+                    splits /= 2;
                 const bool texels = device.software && kv.range(op.layer).size / 4 <= device.max_texels &&
                                     value(op.in[0]).size / 4 <= device.max_texels;
                 Recorder::Builder attend = builder();
@@ -752,7 +802,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                           op.visibility.window, op.factor, op.softcap, op.visibility.causal ? 1u : 0u)
                     .run(fmt::format("attention/{}{}", type, texels ? "_TEXELS" : ""),
                          {device.subgroup, splits, heads, units, device.subgroup * splits, tokens,
-                          op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u},
+                          op.slopes.empty() ? 0u : 1u, op.weight ? 1u : 0u, op.softcap != 0.0f ? 1u : 0u},
                          [=](const Counts& c) -> Groups {
                              return {c.blocks, h.kv, in_group / heads};
                          });

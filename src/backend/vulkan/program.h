@@ -25,7 +25,10 @@ class VulkanKv;
 class WeightStore {
 public:
     explicit WeightStore(std::shared_ptr<Device> device) : device_(std::move(device)) {}
-    std::shared_ptr<const DeviceWeight> get(const graph::Weight& weight);
+    // Copies it where it is not there. Error(unsupported) for a format without a shader.
+    std::shared_ptr<const DeviceWeight> get(const graph::Weight& weight, const Copied& copied = {});
+    // Backend::copy_weights. The device is locked for one weight at a time.
+    std::shared_ptr<const void> copy(const graph::Graph& graph, const Copied& copied);
     // Of all weights of a program; takes nothing.
     WeightBytes bytes(const graph::Graph& graph);
 
@@ -51,6 +54,9 @@ public:
     // What scratch_bytes() of such a program would be; takes nothing.
     static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits,
                                        const DeviceInfo& device);
+    // Backend::obstacle().
+    static std::optional<Obstacle> obstacle(const DeviceInfo& device, const graph::Graph& graph,
+                                            const Limits& limits);
 
 private:
     // Quantised rows: all products of one kind share a buffer.

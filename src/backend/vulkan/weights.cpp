@@ -84,22 +84,26 @@ std::uint64_t device_bytes(const graph::Weight& w) {
            4;
 }
 
-DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(round_up(w.rows, kGroupRows)) {
+std::uint64_t piece_rows(const DeviceInfo& device, const graph::Weight& w) {
+    const std::uint64_t grain = w.slabs > 1 ? round_up(w.rows, kGroupRows) : kGroupRows;
+    const std::uint64_t limit = std::min(device.max_binding, device.max_allocation);
+    const std::uint64_t table_bytes = codebook(w.dtype).size() * 4;
+    return (limit - std::min(limit, table_bytes)) / (device_row_words(w.dtype, w.cols) * 4) / grain * grain;
+}
+
+DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w,
+                           const std::function<void(std::uint64_t)>& copied)
+    : padded_(round_up(w.rows, kGroupRows)) {
     const std::span<const std::uint32_t> parts = parts_of(w.dtype);
     const std::uint64_t words = device_row_words(w.dtype, w.cols), blocks = w.cols / info(w.dtype).block;
     const std::uint64_t block_bytes = info(w.dtype).block_bytes;
     const std::uint64_t group_bytes = words * kGroupRows * 4;
-    // What is cut off at once: experts whole, as a shader finds them by their number.
-    const std::uint64_t grain = w.slabs > 1 ? padded_ : kGroupRows;
-    const std::uint64_t limit = std::min(device.info().max_binding, device.info().max_allocation);
     const std::vector<std::uint32_t> table = codebook(w.dtype);
     const std::uint64_t table_bytes = table.size() * 4;
-    const std::uint64_t fitting = (limit - std::min(limit, table_bytes)) / (words * 4) / grain * grain;
+    const std::uint64_t fitting = piece_rows(device.info(), w);
     if (fitting == 0)
-        throw Error(
-            ErrorCode::unsupported,
-            fmt::format("{}: '{}' cannot be cut into pieces of the {} MiB that a shader of this device sees",
-                        device.info().name, w.name, limit >> 20));
+        throw Error(ErrorCode::internal,
+                    fmt::format("backend 'vulkan': '{}' was to be cut into pieces of no rows", w.name));
     const std::uint64_t all = w.slabs * padded_;
     std::vector<std::uint32_t> row(words);
     for (std::uint64_t first = 0; first < all; first += fitting) {
@@ -140,8 +144,12 @@ DeviceWeight::DeviceWeight(Device& device, const graph::Weight& w) : padded_(rou
                             std::memcpy(to + i * kGroupRows + lane * 4, &row[i], 16);
                     }
                 }
+                if (copied) copied(piece.size());
             });
-        if (!table.empty()) device.upload(slab.buffer, bytes, std::as_bytes(std::span(table)));
+        if (!table.empty()) {
+            device.upload(slab.buffer, bytes, std::as_bytes(std::span(table)));
+            if (copied) copied(table_bytes);
+        }
         bytes_ += bytes + table_bytes;
         slabs_.push_back(std::move(slab));
     }

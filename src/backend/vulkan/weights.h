@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -33,7 +34,10 @@ public:
         std::uint64_t first_row = 0;  // of all experts' (padded) rows
         std::uint64_t rows = 0;
     };
-    DeviceWeight(Device& device, const graph::Weight& weight);
+    // `copied` is called with the bytes of each piece, which together are device_bytes(). What it throws
+    // gives all back.
+    DeviceWeight(Device& device, const graph::Weight& weight,
+                 const std::function<void(std::uint64_t)>& copied = {});
     const std::vector<Slab>& slabs() const noexcept { return slabs_; }
     std::uint64_t padded_rows() const noexcept { return padded_; }  // of one expert
     std::uint64_t bytes() const noexcept { return bytes_; }
@@ -42,6 +46,10 @@ private:
     std::vector<Slab> slabs_;
     std::uint64_t padded_ = 0, bytes_ = 0;
 };
+
+// Rows of a piece: whole groups of 32, or of a weight of experts whole experts, which shaders find by their
+// number. 0: it cannot be cut so finely that a shader of this device sees a piece.
+std::uint64_t piece_rows(const DeviceInfo& device, const graph::Weight& weight);
 
 // Bytes on the device.
 std::uint64_t device_bytes(const graph::Weight& weight);
