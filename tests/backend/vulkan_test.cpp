@@ -233,7 +233,7 @@ TEST_F(VulkanDevice, AWrongPathIsNamedAndNotUsed) {
 TEST_F(VulkanDevice, EveryPathPassesItsSelfTest) {
     const auto d = open();
     for (const auto& path : backend::vulkan::all_product_paths()) {
-        if (path.integer_dot && !d->info().integer_dot_supported) continue;
+        if (!backend::vulkan::lacks(path.path, d->info()).empty()) continue;
         backend::vulkan::WeightStore weights(d);
         backend::vulkan::ProductPaths paths(d, weights);
         paths.force(path.path);
@@ -242,6 +242,52 @@ TEST_F(VulkanDevice, EveryPathPassesItsSelfTest) {
                 EXPECT_EQ(paths.of(dtype).many, path.path) << info(dtype).name;
             }
     }
+}
+
+TEST_F(VulkanDevice, HalfPrecisionIsOnlyForManyTokensAndWhereItIsAskedForAndRight) {
+    using backend::vulkan::ProductPath;
+    const auto d = open();
+    if (!d->info().fp16) GTEST_SKIP() << d->info().name << " has no fp16 arithmetic";
+    backend::vulkan::WeightStore weights(d);
+    backend::vulkan::ProductPaths exact(d, weights), paths(d, weights);
+    EXPECT_FALSE(exact.half());
+    paths.prefer_half();
+    EXPECT_TRUE(paths.half());
+    const bool matrices = backend::vulkan::lacks(ProductPath::matrix, d->info()).empty();
+    EXPECT_EQ(paths.of(DType::Q8_0).many, matrices ? ProductPath::matrix : ProductPath::half);
+    EXPECT_EQ(paths.of(DType::Q8_0).few, exact.of(DType::Q8_0).few);
+    EXPECT_FALSE(backend::vulkan::info_of(exact.of(DType::Q8_0).many).half);
+    paths.distrust(ProductPath::matrix);
+    paths.distrust(ProductPath::half);
+    EXPECT_EQ(paths.of(DType::F16).many, exact.of(DType::F16).many);
+    EXPECT_EQ(warnings_.size(), matrices ? 2u : 1u);
+    EXPECT_FALSE(backend::vulkan::make_vulkan_on(d, {}, true)->exact_arithmetic());
+    EXPECT_EQ(error_of([&] { backend::vulkan::make_vulkan_on(d, "buffers", true); }).code(), ErrorCode::invalid_argument);
+}
+
+TEST(VulkanChoice, WhatAPathLacksIsSaid) {
+    using backend::vulkan::lacks, backend::vulkan::ProductPath;
+    DeviceInfo d = device("a", false, 1);
+    d.subgroup = 32;
+    d.shared_bytes = 32768;
+    EXPECT_EQ(lacks(ProductPath::tiles, d), "");
+    EXPECT_NE(lacks(ProductPath::half, d).find("fp16"), std::string::npos);
+    EXPECT_NE(lacks(ProductPath::matrix, d).find("fp16"), std::string::npos);
+    d.fp16 = true;
+    EXPECT_EQ(lacks(ProductPath::half, d), "");
+    EXPECT_NE(lacks(ProductPath::matrix, d).find("cooperative"), std::string::npos);
+    for (const auto& [m, n, k, subgroup] : {std::array{16u, 16u, 16u, 32u}, {16u, 16u, 16u, 64u}, {16u, 8u, 16u, 32u},
+                                            {8u, 16u, 16u, 16u}, {8u, 8u, 8u, 8u}, {8u, 8u, 8u, 32u}}) {
+        d.matrix = {m, n, k};
+        d.subgroup = subgroup;
+        EXPECT_EQ(lacks(ProductPath::matrix, d), "") << m << " " << n << " " << subgroup;
+    }
+    d.matrix = {8, 8, 8};
+    d.subgroup = 64;
+    EXPECT_NE(lacks(ProductPath::matrix, d).find("8x8x8"), std::string::npos);
+    d.subgroup = 32;
+    d.shared_bytes = 8192;
+    EXPECT_NE(lacks(ProductPath::matrix, d), "");
 }
 
 // What docs/numerics.md promises of lavapipe; another device may have other arithmetic.
