@@ -898,21 +898,20 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                     x = quants_.at(p.quantised).range(0, quantised_bytes(graph_, op, p.quantised.form, limits_));
                     // Products of one value share its quantised rows; those of another value take their place.
                     const std::pair<int, std::uint32_t> now{op.in[0].id, heads ? u32(op.weight.slabs) : 1};
-                    if (std::exchange(quantised[p.quantised], now) == now) {
-                    } else if (p.quantised.form == Activations::half) {
+                    const bool fresh = std::exchange(quantised[p.quantised], now) != now;
+                    if (fresh && p.quantised.form == Activations::half)
                         builder()
                             .reads(value(op.in[0]))
                             .writes(x)
                             .push(u32(op.weight.cols), domain(in), in.per_row * now.second)
                             .run("halve", {}, flat(in, now.second, 1));
-                    } else {
+                    else if (fresh)
                         builder()
                             .reads(value(op.in[0]))
                             .writes(x)
                             .push(u32(op.weight.cols), domain(in), in.per_row * now.second)
                             .run(texels ? "quantize/FLOATS" : "quantize/PACKED", {p.quantised.block / 32},
                                  flat(in, in.cols / 32, 64));
-                    }
                 }
                 for (const DeviceWeight::Slab& slab : weight.slabs()) {
                     const std::uint64_t each = experts || heads ? weight.padded_rows() : slab.rows;
@@ -926,9 +925,12 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                     const std::uint32_t taken = path.tiles ? tile_of(path, floats) / kGroupRows : rows;
                     const std::uint32_t kind = experts ? 1 : heads ? 2 : 0, bias = op.bias ? 1 : 0;
                     std::vector<std::uint32_t> constants{tokens, rows, slices, kind, bias};
-                    if (path.half)
-                        constants = {device.subgroup, 0, 0, kind, bias, 0, 0, 0, 0, 0,
-                                     device.matrix.m, device.matrix.n, device.matrix.k};
+                    if (path.half) {
+                        const MatrixShape& m = device.matrix;
+                        constants[0] = device.subgroup;
+                        constants.resize(10);
+                        constants.insert(constants.end(), {m.m, m.n, m.k});
+                    }
                     b.writes(value(op.out))
                         .reads(op.bias ? biases_.at(&op).range() : batch_.range())
                         .reads(experts ? value(op.in[1]) : batch_.range())
