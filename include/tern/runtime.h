@@ -23,7 +23,8 @@ struct RuntimeOptions {
     // Threads that compute, the calling thread included. 0: as many as this process may run on, at most one per
     // physical core.
     unsigned threads = 0;
-    // "cpu" (fastest kernels), "vulkan" (a graphics device; results are within a tolerance), "ref" (the reference kernels, for comparison) or "blas" ("cpu" with OpenBLAS for prompts,
+    // "cpu" (fastest kernels), "vulkan" (a graphics device; the CPU's bits where its arithmetic is IEEE 754's, as
+    // list_devices() says), "ref" (the reference kernels, for comparison) or "blas" ("cpu" with OpenBLAS for prompts,
     // where this build has it: within a tolerance of "cpu", not its bits; OpenBLAS starts threads of its own).
     std::string backend = "cpu";
     // Which graphics device backend "vulkan" takes: a part of its name, or its number among list_devices(). Empty: of the
@@ -43,7 +44,7 @@ struct RuntimeOptions {
     // Where compiled shaders are kept from one process to the next; made if absent. Empty: nowhere.
     std::string cache_folder{};
     // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512", "neon". Empty: the best this CPU has. The results
-    // are the same bits.
+    // are the same bits. Of backend "vulkan": a way of multiplying, see docs/vulkan.md.
     std::string isa{};
     // Bytes that the models and engines of this runtime may take together: weights (mapped ones, too), KV caches and
     // intermediate results. What does not fit is refused before it is taken. 0: no limit of its own.

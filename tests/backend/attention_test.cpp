@@ -98,8 +98,8 @@ TEST(AttentionOp, ChunksAndNeighboursChangeNothing) {
         const Attention a(s, n);
         const std::size_t width = std::size_t{s.heads} * s.v_dim;
         for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
-            const std::vector<float> whole = conform(a.g, {{{n}}}, type);
-            expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}}, type), whole, "chunks");
+            const std::vector<float> whole = conform(a.g, {{{n}}}, type, type == KvType::f32);
+            expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}}, type, type == KvType::f32), whole, "chunks");
             std::vector<std::vector<Sequence>> single;
             for (std::uint32_t i = 0; i < n; ++i) single.push_back({{1, i}});
             expect_same_bits(run_graph({"cpu", "", 2}, a.g, single, type), whole, "one by one");
@@ -128,11 +128,11 @@ TEST(AttentionOp, SinksAndSlopes) {
         std::vector<std::uint32_t> rows(n);
         for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
         for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0}) {
-            const std::vector<float> got = conform(a.g, {{{n}}}, type);
+            const std::vector<float> got = conform(a.g, {{{n}}}, type, type == KvType::f32);
             if (type == KvType::f32)
                 for (std::uint32_t t = 0; t < n; t += 7)
                     a.expect_token(got.data() + t * std::size_t{s.heads} * s.v_dim, rows, t);
-            expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{85, 65}}}, type), got, "chunks");
+            expect_same_bits(conform(a.g, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{85, 65}}}, type, false), got, "chunks");
         }
     }
 }
@@ -163,16 +163,16 @@ TEST(AttentionOp, LongContext) {
         const Shape s = kSanitized ? Shape{2, 1, 8, 8, window} : Shape{4, 2, 16, 16, window};
         constexpr std::uint32_t n = (kSanitized ? 1 : 2) * kernels::kChunkTokens + 130;
         const Attention a(s, n);
-        const std::vector<float> whole = conform(a.g, {{{n}}});
+        const std::vector<float> whole = conform(a.g, {{{n}}}, KvType::f32, window == 700);
         for (const KvType type : {KvType::q8_0, KvType::q4_0}) {
-            const std::vector<float> narrow = conform(a.g, {{{n}}}, type);
-            expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1100, 1100}}}, type), narrow, "narrow KV");
+            const std::vector<float> narrow = conform(a.g, {{{n}}}, type, false);
+            expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1100, 1100}}}, type, false), narrow, "narrow KV");
         }
         std::vector<std::uint32_t> rows(n);
         for (std::uint32_t i = 0; i < n; ++i) rows[i] = i;
         for (const std::uint32_t t : {0u, 1023u, 1024u, 1025u, 2047u, 2048u, n - 1})
             if (t < n) a.expect_token(whole.data() + std::size_t{t} * s.heads * s.v_dim, rows, t);
-        expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1104, 1100}}, {{3, n - 4}}, {{1, n - 1}}}), whole,
+        expect_same_bits(conform(a.g, {{{1000, 0}}, {{100, 1000}}, {{n - 1104, 1100}}, {{3, n - 4}}, {{1, n - 1}}}, KvType::f32, false), whole,
                          "chunks");
     }
 }

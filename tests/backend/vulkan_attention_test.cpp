@@ -116,12 +116,13 @@ TEST_F(VulkanAttention, SeveralSubgroupsAreAnotherForm) {
 // Every head size and option within a chunk: in one piece, in pieces with a decode step, in company.
 TEST_F(VulkanAttention, OneChunk) {
     for (const Case& c :
-         {Case{1, 1, 16, 16}, Case{4, 2, 64, 64}, Case{6, 2, 10, 7}, Case{3, 3, 80, 96}, Case{8, 1, 128, 128},
-          Case{4, 4, 64, 64, 100}, Case{2, 1, 48, 48, 0, 3.0f}, Case{6, 2, 10, 7, 0, 0, true, true},
-          Case{4, 2, 16, 16, 0, 0, true, false, true}, Case{16, 1, 33, 17, 30, 3.0f, true, true, true}}) {
+         {Case{4, 2, 64, 64}, Case{6, 2, 10, 7}, Case{3, 3, 80, 96}, Case{8, 1, 128, 128, 100},
+          Case{16, 1, 33, 17, 30, 3.0f, true, true, true}}) {
         constexpr std::uint32_t n = 150;
         const Attention a(c, n);
         for (const KvType type : kTypes) {
+            // Compiling takes seconds for each; all types with one shape that fills blocks and one that does not.
+            if (type != KvType::f32 && c.k_dim != 64 && c.k_dim != 33) continue;
             if (type == KvType::f32) expect_bits(a, {{{n}}}, type);
             expect_bits(a, {{{1, 0}}, {{62, 1}}, {{2, 63}}, {{75, 65}}, {{1, 140}}, {{1, 141}}}, type);
         }
@@ -133,11 +134,11 @@ TEST_F(VulkanAttention, OneChunk) {
 // Chunks that merge; queries whose window begins in a page, in a later chunk, and right at a border; decode
 // steps at borders.
 TEST_F(VulkanAttention, SeveralChunks) {
-    for (const std::uint32_t window : {0u, 65u, 1022u, 1499u}) {
+    for (const std::uint32_t window : {65u, 1022u}) {
         const Case c{4, 2, 16, 10, window};
         constexpr std::uint32_t n = 2 * kChunk + 130;
         const Attention a(c, n);
-        const KvType type = kTypes[window % 4];
+        const KvType type = window == 65 ? KvType::f16 : KvType::q8_0;
         expect_bits(a,
                     {{{kChunk - 2, 0}},
                      {{1, kChunk - 2}},
@@ -150,7 +151,7 @@ TEST_F(VulkanAttention, SeveralChunks) {
                      {{1, 2 * kChunk + 10}}},
                     type);
     }
-    for (const KvType type : kTypes) {
+    for (const KvType type : {KvType::f32, KvType::q4_0}) {
         const Attention a({6, 2, 20, 36, 0, 5.0f, true, true, true, 4.0f}, 2 * kChunk + 4);
         expect_bits(a, {{{2 * kChunk + 3}}, {{1, 2 * kChunk + 3}}}, type);
     }
@@ -167,7 +168,7 @@ TEST_F(VulkanAttention, NotCausal) {
 
 // Scores of hundreds: exponentials that underflow, corrections of 0, and chunks whose weight vanishes.
 TEST_F(VulkanAttention, LargeScores) {
-    for (const float size : {0.0f, 30.0f, 1e4f}) {
+    for (const float size : {30.0f, 1e4f}) {
         const Attention a({4, 2, 16, 16, 0, 0, true, false, false, size}, kChunk + 200);
         expect_bits(a, {{{kChunk + 199}}, {{1, kChunk + 199}}}, KvType::f32);
     }
@@ -197,8 +198,8 @@ TEST_F(VulkanAttention, NotFinite) {
 
 // More pages than subgroups, and heads of more dimensions than lanes.
 TEST_F(VulkanAttention, WideHeads) {
-    for (const KvType type : kTypes) {
-        const Attention a({2, 1, 256, 256}, 700);
+    for (const KvType type : {KvType::f16, KvType::q4_0}) {
+        const Attention a({2, 1, 136, 136}, 700);
         expect_bits(a, {{{9, 0}}, {{690, 9}}, {{1, 699}}}, type);
         const Attention b({8, 1, 8, 200}, 700);
         expect_bits(b, {{{699, 0}}, {{1, 699}}}, type);

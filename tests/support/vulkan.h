@@ -28,4 +28,16 @@ inline const std::string& no_vulkan() {
     return why;
 }
 
+// Whether its f32 arithmetic is the CPU's, so that results have the CPU's bits; lavapipe's is (tests/backend/vulkan_test.cpp).
+inline bool vulkan_is_exact() {
+    static const bool exact = [] {
+        for (const DeviceInfo& d : list_devices())
+            if (d.backend == "vulkan" && d.name.find(vulkan_device()) != std::string::npos)
+                for (const std::string& what : d.enabled)
+                    if (what.rfind("the CPU's arithmetic", 0) == 0) return true;
+        return false;
+    }();
+    return exact;
+}
+
 }  // namespace tern::test

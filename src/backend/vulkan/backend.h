@@ -1,5 +1,5 @@
-// Graphics processors through Vulkan. Results are within a tolerance of the CPU's: activations stay f32 where
-// the CPU quantises them, and sums run in another order (docs/numerics.md).
+// Graphics processors through Vulkan. Results are the CPU's bits (docs/numerics.md) on a device whose
+// arithmetic is IEEE 754's (arithmetic.h).
 #pragma once
 
 #include <tern/error.h>
