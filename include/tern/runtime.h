@@ -37,9 +37,9 @@ struct RuntimeOptions {
     // nothing. Unset: as many as fit beside the KV cache and intermediate results. Where no context was asked for, it gets
     // shorter, but not below 8,192 positions, before layers stay on the CPU.
     std::optional<std::uint32_t> gpu_layers{};
-    // Products of many tokens in half precision, where a device of backend "vulkan" has it: faster on graphics processors.
-    // Results are then not the CPU's bits: they differ by an NMSE of up to 1e-3. Where a device has no fp16 a warning says
-    // so and nothing changes. Error(invalid_argument) with another backend.
+    // Products of many tokens in half precision, where a device of backend "vulkan" has it: meant for speed on graphics
+    // processors. Results are then not the CPU's bits: they differ by an NMSE of up to 1e-3. Where a device has no fp16 a
+    // warning says so and nothing changes. Error(invalid_argument) with another backend.
     bool half_products = false;
     // Where compiled shaders are kept from one process to the next; made if absent. Empty: nowhere.
     std::string cache_folder{};

@@ -1,5 +1,6 @@
-// Products of many tokens in half precision on a graphics device, within a bound of the exact ones: more tokens and rows than
-// a tile and no multiple of it, every format, bias, experts, heads, activations of any size and those that are no numbers.
+// Products of many tokens in half precision on a graphics device, within a bound of the exact ones: more
+// tokens and rows than a tile and no multiple of it, every format, bias, experts, heads, activations of any
+// size and those that are no numbers.
 #include <algorithm>
 #include <limits>
 
@@ -31,9 +32,10 @@ struct Product {
     double exact = 0, bound = 0;
 };
 
-// Rounding to 11 bits, to nearest or not, is off by 2^-10 at most: of a weight and an activation in both ways, and of 16 sums
-// and what they become in f16; sums in f32 add 2^-24 each. Numbers below 2^-14 may be lost where the largest of a row's
-// activations has 2^4, of a chunk's weights 2^5, of their products 2^9; `matrix` takes weights as they are.
+// Rounding to 11 bits, to nearest or not, is off by 2^-10 at most: of a weight and an activation in both
+// ways, and of 16 sums and what they become in f16; sums in f32 add 2^-24 each. Numbers below 2^-14 may be
+// lost where the largest of a row's activations has 2^4, of a chunk's weights 2^5, of their products 2^9;
+// `matrix` takes weights as they are.
 Product product(const std::string& isa, std::span<const float> w, std::span<const float> x) {
     double exact = 0, size = 0, w_most = 0, x_most = 0, x_sum = 0;
     for (std::size_t k = 0; k < w.size(); ++k) {
@@ -45,7 +47,8 @@ Product product(const std::string& isa, std::span<const float> w, std::span<cons
         x_sum += std::abs(b);
     }
     const auto n = static_cast<double>(w.size());
-    double bound = (isa == "half" ? 20 : 3) * 0x1p-10 * size + 2 * n * 0x1p-24 * size + 3 * n * 0x1p-18 * w_most * x_most;
+    double bound = (isa == "half" ? 20 : 3) * 0x1p-10 * size + 2 * n * 0x1p-24 * size +
+                   3 * n * 0x1p-18 * w_most * x_most;
     if (isa == "matrix") bound += 0x1p-14 * x_sum;
     return {exact, bound};
 }
@@ -56,8 +59,8 @@ struct Off {
 };
 
 // The results of row t of `x` with row r of `w`, at t * rows + r of `got`.
-Off off(const std::string& isa, std::span<const float> got, std::span<const float> w, std::span<const float> x,
-        std::size_t cols, float bias = 0) {
+Off off(const std::string& isa, std::span<const float> got, std::span<const float> w,
+        std::span<const float> x, std::size_t cols, float bias = 0) {
     Off o;
     double error = 0, power = 0;
     const std::size_t rows = w.size() / cols, n = x.size() / cols;
@@ -124,7 +127,8 @@ TEST(HalfProductsOf, Bias) {
     graph::Graph g;
     g.set_logits(g.take_outputs(g.linear(g.embed(x.weight()), w.weight(), bias.weight())));
     for (const BackendSetup& setup : half_setups())
-        EXPECT_LE(off(setup.isa, run_graph(setup, g, {{{n}}}), w.exact, x.data, cols, 0.5f).most, 1) << name_of(setup);
+        EXPECT_LE(off(setup.isa, run_graph(setup, g, {{{n}}}), w.exact, x.data, cols, 0.5f).most, 1)
+            << name_of(setup);
 }
 
 // Rows are scaled by their largest number: neither infinite nor lost.
@@ -145,7 +149,8 @@ TEST(HalfProductsOf, ActivationsOfAnySize) {
         for (const BackendSetup& setup : half_setups()) {
             const std::vector<float> got = run_graph(setup, g, {{{n}}});
             for (std::uint32_t t = 0; t < n; ++t) {
-                const Off o = off(setup.isa, std::span(got).subspan(t * rows, rows), w.exact, {x.row(t), cols}, cols);
+                const Off o =
+                    off(setup.isa, std::span(got).subspan(t * rows, rows), w.exact, {x.row(t), cols}, cols);
                 EXPECT_LE(o.most, 1) << name_of(setup) << " " << info(dtype).name << " token " << t;
                 if (t == 3) continue;
                 EXPECT_LT(o.nmse, 1e-4) << name_of(setup) << " " << info(dtype).name << " token " << t;
@@ -167,7 +172,8 @@ TEST(HalfProductsOf, ActivationsThatAreNoNumbers) {
         const std::vector<float> got = run_graph(setup, g, {{{n}}});
         for (std::uint32_t t = 0; t < n; ++t)
             for (std::uint64_t r = 0; r < rows; ++r)
-                EXPECT_EQ(std::isnan(got[t * rows + r]), t == 0 || t == 2) << name_of(setup) << " token " << t;
+                EXPECT_EQ(std::isnan(got[t * rows + r]), t == 0 || t == 2)
+                    << name_of(setup) << " token " << t;
     }
 }
 
@@ -183,8 +189,9 @@ TEST(HalfProductsOf, Experts) {
         const graph::Value h = g.embed(x.weight());
         const Matrix chosen(n, experts, 9);
         const graph::Value routing = g.route(g.embed(chosen.weight()), {.used = 2, .normalise = true});
-        g.set_logits(g.take_outputs(
-            g.combine_experts(g.linear_experts(g.gather_experts(h, routing), routing, w.weight(experts), bias.weight()), routing)));
+        g.set_logits(g.take_outputs(g.combine_experts(
+            g.linear_experts(g.gather_experts(h, routing), routing, w.weight(experts), bias.weight()),
+            routing)));
         const std::vector<float> expected = run_graph({}, g, {{{n}}});
         for (const BackendSetup& setup : half_setups()) {
             const std::vector<float> got = run_graph(setup, g, {{{n}}});
@@ -193,13 +200,17 @@ TEST(HalfProductsOf, Experts) {
                 for (std::uint64_t r = 0; r < rows; ++r) {
                     double bound = 0;
                     for (std::uint64_t e = 0; e < experts; ++e)
-                        bound += product(setup.isa, std::span(w.exact).subspan((e * rows + r) * cols, cols), {x.row(t), cols}).bound;
+                        bound += product(setup.isa, std::span(w.exact).subspan((e * rows + r) * cols, cols),
+                                         {x.row(t), cols})
+                                     .bound;
                     // The reference quantises activations: half a step of 1/127 of a block's largest.
                     double most = 0, size = 0;
                     if (dtype != DType::F32) {
-                        for (std::uint64_t k = 0; k < cols; ++k) most = std::max(most, std::abs(double{x.row(t)[k]}));
+                        for (std::uint64_t k = 0; k < cols; ++k)
+                            most = std::max(most, std::abs(double{x.row(t)[k]}));
                         for (std::uint64_t e = 0; e < experts; ++e)
-                            for (std::uint64_t k = 0; k < cols; ++k) size += std::abs(double{w.exact[(e * rows + r) * cols + k]});
+                            for (std::uint64_t k = 0; k < cols; ++k)
+                                size += std::abs(double{w.exact[(e * rows + r) * cols + k]});
                     }
                     ASSERT_NEAR(got[t * rows + r], expected[t * rows + r], bound + most / 254 * size + 1e-5)
                         << name_of(setup) << " " << info(dtype).name << " token " << t << " row " << r;

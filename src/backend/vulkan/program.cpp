@@ -233,9 +233,8 @@ public:
             std::uint32_t texels = 0;
             for (std::size_t i = 0; i < dispatch_.bound.size(); ++i)
                 texels |= static_cast<std::uint32_t>(dispatch_.bound[i].texel != VK_FORMAT_UNDEFINED) << i;
-            dispatch_.pipeline =
-                &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()),
-                                            texels, constants);
+            dispatch_.pipeline = &recorder_.device_.pipeline(
+                shader, static_cast<std::uint32_t>(dispatch_.bound.size()), texels, constants);
             dispatch_.groups = std::move(groups);
             recorder_.recording_.dispatches.push_back(std::move(dispatch_));
         }
@@ -938,8 +937,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                               u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
                               experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in),
                               in.per_row, experts || heads ? u32(slab.first_row / each) : 0u, begins)
-                        .run(fmt::format("{}/{}", path.shader, info(op.weight.dtype).name),
-                             constants,
+                        .run(fmt::format("{}/{}", path.shader, info(op.weight.dtype).name), constants,
                              [=](const Counts& c) -> Groups {
                                  return {ceil_div(groups, taken), ceil_div(rows_of(in, c) / used, tokens),
                                          slab_experts};

@@ -64,8 +64,8 @@ std::string lacks(ProductPath path, const DeviceInfo& d) {
     if (i.half && !d.fp16) return "fp16 arithmetic, which its driver does not support";
     if (path != ProductPath::matrix) return {};
     if (!d.matrix) return "cooperative matrices, which its driver does not support";
-    // A subgroup's matrices lie beside each other in a tile of 64 x 64, eight at most; all leave their sums in the
-    // workgroup's memory.
+    // A subgroup's matrices lie beside each other in a tile of 64 x 64, eight at most; all leave their sums
+    // in the workgroup's memory.
     const MatrixShape& m = d.matrix;
     const std::uint32_t subgroups = 256 / d.subgroup,
                         each = (64 / m.m * (64 / m.n) + subgroups - 1) / subgroups;
