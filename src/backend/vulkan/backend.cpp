@@ -124,12 +124,11 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
         if (d.fp16)
             info.enabled.push_back(
                 lacks(ProductPath::matrix, d).empty()
-                    ? fmt::format("products in half precision, where asked for, by cooperative matrices of "
-                                  "{}x{}x{}",
-                                  d.matrix.m, d.matrix.n, d.matrix.k)
-                    : "products in half precision, where asked for, in fp16");
+                    ? fmt::format("half precision on request (cooperative matrices of {}x{}x{})", d.matrix.m,
+                                  d.matrix.n, d.matrix.k)
+                    : "half precision on request (fp16)");
         else
-            info.disabled.push_back("products in half precision: no fp16 arithmetic with this driver");
+            info.disabled.push_back("half precision: no fp16 arithmetic with this driver");
         info.disabled.push_back(d.integer_dot ? "integer dot products: products are computed in f32"
                                 : d.integer_dot_supported
                                     ? "integer dot products: not accelerated by the device"
