@@ -1,8 +1,9 @@
 #version 450
-// Rows of f32 to f16 with a scale for each row, a power of two that leaves the largest number of the row in [16, 32): no f16
-// overflows, and products with weights below 64 may be added in f16, 16 at a time. A row becomes its chunks of 32, 64 bytes
-// each, zeros behind its end, then four f32: what the results are to be multiplied by, three unused. It is NaN where a number
-// of the row is none or infinite, and the f16 are zeros then. A workgroup has one row.
+// Rows of f32 to f16 with a scale for each row, a power of two that leaves the largest number of the row in
+// [16, 32): no f16 overflows, and products with weights below 64 may be added in f16, 16 at a time. A row
+// becomes its chunks of 32, 64 bytes each, zeros behind its end, then four f32: what the results are to be
+// multiplied by, three unused. It is NaN where a number of the row is none or infinite, and the f16 are zeros
+// then. A workgroup has one row.
 #include "common.glsl"
 layout(local_size_x = 64) in;
 layout(push_constant) uniform Push { uint cols, domain, per_row; };
@@ -15,7 +16,8 @@ void main() {
     uint row = flat_group(), lane = gl_LocalInvocationID.x;
     if (row >= row_count(domain, per_row)) return;
     uint words = (cols + 31) / 32 * 16, to = row * (words + 4), from = row * cols;
-    uint top = 0;  // the order of numbers without a sign is that of their bits, and what is not finite comes last
+    // The order of numbers without a sign is that of their bits, and what is not finite comes last.
+    uint top = 0;
     for (uint k = lane; k < cols; k += 64) top = max(top, floatBitsToUint(x[from + k]) & 0x7fffffffu);
     tops[lane] = top;
     for (uint apart = 32; apart > 0; apart /= 2) {

@@ -1,8 +1,9 @@
 #version 450
-// Products of many tokens in half precision: weights and activations (halve.comp) are f16, and results differ from those of
-// matmul_tiles.comp (src/backend/vulkan/self_test.cpp has the bound). A workgroup has TILE rows and TILE tokens, whose chunks
-// go through its memory one at a time.
-// HALF: a lane has 4 x 4 sums, in f16 over a chunk, whose weights are scaled by a power of two, and in f32 over a row.
+// Products of many tokens in half precision: weights and activations (halve.comp) are f16, and results differ
+// from those of matmul_tiles.comp (src/backend/vulkan/self_test.cpp has the bound). A workgroup has TILE rows
+// and TILE tokens, whose chunks go through its memory one at a time.
+// HALF: a lane has 4 x 4 sums, in f16 over a chunk, whose weights are scaled by a power of two, and in f32
+// over a row.
 // MATRIX: a subgroup has EACH cooperative matrices of sums in f32. Weights from 65520 on are infinite.
 // for each format
 // variants: HALF MATRIX
@@ -100,7 +101,8 @@ void main() {
             if (chunk < cols / 32) {
                 decode32(base, chunk, w);
             } else {
-                [[unroll]] for (uint i = 0; i < 32; ++i) w[i] = chunk * 32 + i < cols ? element(base, chunk * 32 + i) : 0.0;
+                [[unroll]] for (uint i = 0; i < 32; ++i)
+                    w[i] = chunk * 32 + i < cols ? element(base, chunk * 32 + i) : 0.0;
             }
 #else
             decode32(base, chunk, w);
@@ -112,7 +114,7 @@ void main() {
             [[unroll]] for (uint i = 0; i < 32; ++i) top = max(top, floatBitsToUint(w[i]) & 0x7fffffffu);
             uint e = clamp(top >> 23, 10u, 254u);
             down_ = uintBitsToFloat((259u - e) << 23);
-            w_scale[lane] = top < 0x7f800000u ? uintBitsToFloat((e - 5u) << 23) : uintBitsToFloat(0x7fc00000u);
+            w_scale[lane] = uintBitsToFloat(top < 0x7f800000u ? (e - 5u) << 23 : 0x7fc00000u);
 #endif
             [[unroll]] for (uint i = 0; i < 16; ++i)
                 w_tile[lane * LINE + i] = f16vec2(vec2(w[2 * i], w[2 * i + 1]) * down_);
@@ -120,7 +122,8 @@ void main() {
             for (uint i = lane - TILE; i < TILE * 4; i += LANES - TILE) {
                 uint part = i % 4, t = i / 4;
                 uvec4 four = x[row_of(min(first + t, count - 1)) * (chunks * 4 + 1) + chunk * 4 + part];
-                [[unroll]] for (uint j = 0; j < 4; ++j) x_tile[t * LINE + part * 4 + j] = unpackFloat2x16(four[j]);
+                [[unroll]] for (uint j = 0; j < 4; ++j)
+                    x_tile[t * LINE + part * 4 + j] = unpackFloat2x16(four[j]);
             }
         }
         barrier();
@@ -156,7 +159,8 @@ void main() {
             barrier();
             if (any)
                 for (uint j = gl_SubgroupInvocationID; j < SUM; j += gl_SubgroupSize)
-                    put(down + j / MATRIX_N, across + i * MATRIX_N + j % MATRIX_N, sums[gl_SubgroupID * SUM + j]);
+                    put(down + j / MATRIX_N, across + i * MATRIX_N + j % MATRIX_N,
+                        sums[gl_SubgroupID * SUM + j]);
         }
 #else
     [[unroll]] for (uint t = 0; t < 4; ++t)
