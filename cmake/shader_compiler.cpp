@@ -22,9 +22,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <list>
+#include <map>
 #include <mutex>
 #include <set>
 #include <sstream>
@@ -77,6 +79,84 @@ struct Job {
     std::string error;
 };
 
+// What is used of SPIR-V's instructions: a word of length and number, then the operands.
+namespace spirv {
+constexpr std::size_t kHeader = 5;  // words before the first instruction
+constexpr unsigned kTypeVoid = 19, kTypeFloat = 22, kTypeLast = 39, kConstantTrue = 41, kConstantLast = 52;
+constexpr unsigned kFunction = 54, kDecorate = 71, kMatrixType = 4456, kSpecId = 1;
+unsigned number(unsigned word) {
+    return word & 0xffff;
+}
+unsigned words(unsigned word) {
+    return word >> 16;
+}
+// Names, source and lines.
+bool is_debug(unsigned op) {
+    return (op >= 2 && op <= 8) || op == 317 || op == 330;
+}
+bool is_constant(unsigned op) {
+    return op >= kConstantTrue && op <= kConstantLast;
+}
+bool is_type(unsigned op) {
+    return (op >= kTypeVoid && op <= kTypeLast) || op == kMatrixType;
+}
+}  // namespace spirv
+
+// glslang can do this with SPIRV-Tools, which refuses modules with an instruction newer than itself.
+std::vector<unsigned> without_debug(const std::vector<unsigned>& code) {
+    std::vector<unsigned> out(code.begin(), code.begin() + spirv::kHeader);
+    for (std::size_t at = spirv::kHeader; at < code.size(); at += spirv::words(code[at]))
+        if (!spirv::is_debug(spirv::number(code[at])))
+            out.insert(out.end(), code.begin() + at, code.begin() + at + spirv::words(code[at]));
+    return out;
+}
+
+// OpTypeCooperativeMatrixKHR names its component type, rows and columns by id. A spirv_type of glslang 12
+// takes neither types nor specialisation constants, so shaders/cooperative_matrix.glsl writes literals: the
+// bits of a float type, and constant_ids. Here they become the ids, and what they name is put before the
+// type.
+void name_matrix_types(std::vector<unsigned>& code) {
+    std::map<unsigned, std::size_t> places;      // of types and constants, by id
+    std::map<unsigned, unsigned> floats, specs;  // ids by bits, by constant_id
+    std::vector<std::size_t> matrices;
+    std::size_t begin = 0, end = spirv::kHeader;
+    for (; end < code.size() && spirv::number(code[end]) != spirv::kFunction;
+         end += spirv::words(code[end])) {
+        const unsigned* word = &code[end];
+        const unsigned op = spirv::number(*word);
+        if (op == spirv::kDecorate && word[2] == spirv::kSpecId) specs[word[3]] = word[1];
+        if (op == spirv::kTypeFloat) floats[word[2]] = word[1];
+        if (op == spirv::kMatrixType) matrices.push_back(end);
+        if (spirv::is_type(op)) places[word[1]] = end;
+        if (spirv::is_constant(op)) places[word[2]] = end;
+        if (begin == 0 && spirv::is_type(op)) begin = end;
+    }
+    if (matrices.empty()) return;
+    const auto id = [](const std::map<unsigned, unsigned>& ids, unsigned literal, const char* what) {
+        const auto found = ids.find(literal);
+        if (found == ids.end())
+            throw std::runtime_error("a cooperative matrix needs the " + std::string(what) + " " +
+                                     std::to_string(literal) + ", which the shader does not use elsewhere");
+        return found->second;
+    };
+    for (const std::size_t at : matrices) {
+        code[at + 2] = id(floats, code[at + 2], "float type of bits");
+        for (const std::size_t i : {at + 4, at + 5}) code[i] = id(specs, code[i], "constant_id");
+    }
+    std::vector<unsigned> ordered;
+    std::set<std::size_t> done;
+    const std::function<void(std::size_t)> put = [&](std::size_t at) {
+        if (!done.insert(at).second) return;
+        const unsigned op = spirv::number(code[at]), n = spirv::words(code[at]);
+        if (op == spirv::kMatrixType)
+            for (unsigned i = 2; i < n; ++i) put(places.at(code[at + i]));
+        if (spirv::is_constant(op)) put(places.at(code[at + 1]));
+        ordered.insert(ordered.end(), code.begin() + at, code.begin() + at + n);
+    };
+    for (std::size_t at = begin; at < end; at += spirv::words(code[at])) put(at);
+    std::copy(ordered.begin(), ordered.end(), code.begin() + begin);
+}
+
 // Each sum and product is rounded by itself, as docs/numerics.md defines them: NoContraction for all of them, what
 // -ffp-contract=off is to C++. (SPIR-V: words of an instruction are its length << 16 | opcode, then its operands.)
 void forbid_contraction(std::vector<unsigned>& code) {
@@ -116,8 +196,14 @@ void compile(Job& job, const fs::path& root, const std::string& preamble, std::v
         return;
     }
     glslang::SpvOptions options;
-    options.stripDebugInfo = true;
     glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), code, &options);
+    code = without_debug(code);
+    try {
+        name_matrix_types(code);
+    } catch (const std::exception& e) {
+        job.error = job.name + ": " + e.what();
+        return;
+    }
     forbid_contraction(code);
 }
 

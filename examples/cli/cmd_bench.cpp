@@ -184,8 +184,9 @@ int run(const BenchOptions& options) {
                                                        : "not measured on this CPU");
     if (device) {
         const auto gops = [](double n) { return n > 0 ? fmt::format("{:.0f} GOPS", n) : std::string("not supported"); };
-        machine = fmt::format("device: copies {:.1f} GB/s (read + written), f32 {}, f16 {}, int8 {}", device->copy_gb,
-                              gops(device->f32_gops), gops(device->f16_gops), gops(device->int8_gops));
+        machine = fmt::format("device: copies {:.1f} GB/s (read + written), f32 {}, f16 {}, int8 {}, matrices {}", device->copy_gb,
+                              gops(device->f32_gops), gops(device->f16_gops), gops(device->int8_gops),
+                              gops(device->matrix_gops));
     }
     std::string out = fmt::format(
         "{}, {}, {} parameters, {}\n{}, {} thread{}, {}\n{}\n\n"

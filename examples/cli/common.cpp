@@ -64,6 +64,7 @@ void add_runtime_options(CLI::App* command, RuntimeArgs& args) {
         ->option_text("NAME");
     command->add_option("--gpu-layers", args.gpu_layers, "last layers that the devices hold (as many as fit)")
         ->option_text("N");
+    command->add_flag("--half", args.half, "prompts in half precision on graphics devices");
     command->add_option("--isa", args.isa, "scalar, avx2, avxvnni, avx512, neon (the best here)")->option_text("NAME");
     command->add_flag("--lock", args.lock, "keep the weights in memory (mlock)");
     command->add_flag("-v,--verbose", args.verbose, "log and timings on stderr");
@@ -82,6 +83,7 @@ Runtime make_runtime(const RuntimeArgs& args) {
                            .backend = args.backend,
                            .device = args.device,
                            .gpu_layers = args.gpu_layers,
+                           .half_products = args.half,
                            .cache_folder = args.backend == "vulkan" ? cache_folder() : std::string(),
                            .isa = args.isa,
                            .memory_budget = args.memory,

@@ -60,13 +60,14 @@ void add_pre_option(CLI::App* command, std::string& pre);
 // The named file, or the built-in model that stands at ../share/tern/ from the program.
 std::filesystem::path model_path(const std::string& option);
 
-// -t, --memory, --backend, --device, --gpu-layers, --isa, --lock, -v
+// -t, --memory, --backend, --device, --gpu-layers, --half, --isa, --lock, -v
 struct RuntimeArgs {
     unsigned threads = 0;
     std::uint64_t memory = 0;  // RuntimeOptions::memory_budget
     std::string backend = "cpu";
     std::string device;
     std::optional<std::uint32_t> gpu_layers;
+    bool half = false;  // RuntimeOptions::half_products
     std::string isa;
     bool lock = false;
     bool verbose = false;

@@ -37,6 +37,10 @@ struct RuntimeOptions {
     // nothing. Unset: as many as fit beside the KV cache and intermediate results. Where no context was asked for, it gets
     // shorter, but not below 8,192 positions, before layers stay on the CPU.
     std::optional<std::uint32_t> gpu_layers{};
+    // Products of many tokens in half precision, where a device of backend "vulkan" has it: meant for speed on graphics
+    // processors. Results are then not the CPU's bits: they differ by an NMSE of up to 1e-3. Where a device has no fp16 a
+    // warning says so and nothing changes. Error(invalid_argument) with another backend.
+    bool half_products = false;
     // Where compiled shaders are kept from one process to the next; made if absent. Empty: nowhere.
     std::string cache_folder{};
     // Force an instruction set: "scalar", "avx2", "avxvnni", "avx512", "neon". Empty: the best this CPU has. The results
@@ -72,6 +76,7 @@ struct DeviceRates {
     double f32_gops = 0;   // 1e9 operations a second in registers, a multiply-add counts 2
     double f16_gops = 0;
     double int8_gops = 0;  // dot products of four
+    double matrix_gops = 0;  // cooperative matrices, f16 into f32
 };
 
 // A handle; copies share the same runtime, which ends with its last handle (models and engines hold one).

@@ -160,6 +160,7 @@ struct BackendOptions {
     std::string device;        // of a graphics backend: RuntimeOptions::device
     std::string cache_folder;  // RuntimeOptions::cache_folder
     std::function<void(bool warning, const std::string&)> log;
+    bool half_products = false;  // RuntimeOptions::half_products
 };
 
 // One row per backend: registry.cpp. Error(invalid_argument) naming the known ones; Error(unsupported) for an

@@ -70,6 +70,11 @@ std::vector<std::unique_ptr<Backend>> make_backends(const std::string& name, con
             throw Error(ErrorCode::invalid_argument,
                         fmt::format("device '{}' was named, but backend '{}' runs on the CPU; backend 'vulkan' takes a device",
                                     options.device, name));
+        if (options.half_products)
+            throw Error(ErrorCode::invalid_argument,
+                        fmt::format("products in half precision were asked for, but backend '{}' has none; "
+                                    "backend 'vulkan' does",
+                                    name));
         all.push_back(row.make(options));
         return all;
     }

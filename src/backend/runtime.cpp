@@ -24,7 +24,8 @@ Runtime::Runtime(RuntimeOptions options) {
         o.backend, {.isa = o.isa, .threads = o.threads, .device = o.device, .cache_folder = o.cache_folder,
                     .log = [impl = impl_.get()](bool warning, const std::string& text) {
                         impl->log(warning ? LogLevel::warning : LogLevel::info, text);
-                    }});
+                    },
+                    .half_products = o.half_products});
     if (impl_->backends.size() == 1 && o.gpu_layers.value_or(0) > 0)
         throw Error(ErrorCode::invalid_argument,
                     fmt::format("gpu_layers is {}, but backend '{}' runs on the CPU; backend 'vulkan' has "

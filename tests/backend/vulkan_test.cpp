@@ -12,6 +12,7 @@
 
 #include "backend/vulkan/kv.h"
 #include "backend/vulkan/program.h"
+#include "backend/vulkan/rates.h"
 
 namespace tern::test {
 namespace {
@@ -53,6 +54,31 @@ DeviceInfo device(const char* name, bool software, std::uint64_t memory, const c
     d.memory = memory;
     d.unusable = unusable;
     return d;
+}
+
+TEST(VulkanChoice, TheLargestMatrixThatMultipliesF16IntoF32InASubgroup) {
+    using backend::vulkan::choose_matrix;
+    using backend::vulkan::MatrixShape;
+    constexpr auto f16 = VK_COMPONENT_TYPE_FLOAT16_KHR, f32 = VK_COMPONENT_TYPE_FLOAT32_KHR;
+    const auto shape = [](std::uint32_t m, std::uint32_t n, std::uint32_t k, VkComponentTypeKHR ab,
+                          VkComponentTypeKHR c, int scope = 3) {
+        VkCooperativeMatrixPropertiesKHR p{};
+        p.MSize = m;
+        p.NSize = n;
+        p.KSize = k;
+        p.AType = p.BType = ab;
+        p.CType = p.ResultType = c;
+        p.scope = static_cast<VkScopeKHR>(scope);
+        return p;
+    };
+    EXPECT_FALSE(choose_matrix({}));
+    const VkCooperativeMatrixPropertiesKHR unfit[] = {
+        shape(16, 16, 16, f16, f16), shape(16, 16, 16, f32, f32), shape(16, 16, 16, f16, f32, 2),
+        shape(64, 16, 16, f16, f32), shape(16, 12, 16, f16, f32), shape(16, 16, 4, f16, f32)};
+    EXPECT_FALSE(choose_matrix(unfit));
+    const VkCooperativeMatrixPropertiesKHR some[] = {shape(16, 8, 8, f16, f32), shape(16, 8, 16, f16, f32),
+                                                     shape(8, 16, 16, f16, f32), shape(32, 32, 32, f16, f16)};
+    EXPECT_EQ(choose_matrix(some), (MatrixShape{16, 8, 16}));
 }
 
 TEST(VulkanChoice, TheLargestGraphicsProcessorAndSoftwareOnlyAlone) {
@@ -207,7 +233,7 @@ TEST_F(VulkanDevice, AWrongPathIsNamedAndNotUsed) {
 TEST_F(VulkanDevice, EveryPathPassesItsSelfTest) {
     const auto d = open();
     for (const auto& path : backend::vulkan::all_product_paths()) {
-        if (path.integer_dot && !d->info().integer_dot_supported) continue;
+        if (!backend::vulkan::lacks(path.path, d->info()).empty()) continue;
         backend::vulkan::WeightStore weights(d);
         backend::vulkan::ProductPaths paths(d, weights);
         paths.force(path.path);
@@ -216,6 +242,52 @@ TEST_F(VulkanDevice, EveryPathPassesItsSelfTest) {
                 EXPECT_EQ(paths.of(dtype).many, path.path) << info(dtype).name;
             }
     }
+}
+
+TEST_F(VulkanDevice, HalfPrecisionIsOnlyForManyTokensAndWhereItIsAskedForAndRight) {
+    using backend::vulkan::ProductPath;
+    const auto d = open();
+    if (!d->info().fp16) GTEST_SKIP() << d->info().name << " has no fp16 arithmetic";
+    backend::vulkan::WeightStore weights(d);
+    backend::vulkan::ProductPaths exact(d, weights), paths(d, weights);
+    EXPECT_FALSE(exact.half());
+    paths.prefer_half();
+    EXPECT_TRUE(paths.half());
+    const bool matrices = backend::vulkan::lacks(ProductPath::matrix, d->info()).empty();
+    EXPECT_EQ(paths.of(DType::Q8_0).many, matrices ? ProductPath::matrix : ProductPath::half);
+    EXPECT_EQ(paths.of(DType::Q8_0).few, exact.of(DType::Q8_0).few);
+    EXPECT_FALSE(backend::vulkan::info_of(exact.of(DType::Q8_0).many).half);
+    paths.distrust(ProductPath::matrix);
+    paths.distrust(ProductPath::half);
+    EXPECT_EQ(paths.of(DType::F16).many, exact.of(DType::F16).many);
+    EXPECT_EQ(warnings_.size(), matrices ? 2u : 1u);
+    EXPECT_FALSE(backend::vulkan::make_vulkan_on(d, {}, true)->exact_arithmetic());
+    EXPECT_EQ(error_of([&] { backend::vulkan::make_vulkan_on(d, "buffers", true); }).code(), ErrorCode::invalid_argument);
+}
+
+TEST(VulkanChoice, WhatAPathLacksIsSaid) {
+    using backend::vulkan::lacks, backend::vulkan::ProductPath;
+    DeviceInfo d = device("a", false, 1);
+    d.subgroup = 32;
+    d.shared_bytes = 32768;
+    EXPECT_EQ(lacks(ProductPath::tiles, d), "");
+    EXPECT_NE(lacks(ProductPath::half, d).find("fp16"), std::string::npos);
+    EXPECT_NE(lacks(ProductPath::matrix, d).find("fp16"), std::string::npos);
+    d.fp16 = true;
+    EXPECT_EQ(lacks(ProductPath::half, d), "");
+    EXPECT_NE(lacks(ProductPath::matrix, d).find("cooperative"), std::string::npos);
+    for (const auto& [m, n, k, subgroup] : {std::array{16u, 16u, 16u, 32u}, {16u, 16u, 16u, 64u}, {16u, 8u, 16u, 32u},
+                                            {8u, 16u, 16u, 16u}, {8u, 8u, 8u, 8u}, {8u, 8u, 8u, 32u}}) {
+        d.matrix = {m, n, k};
+        d.subgroup = subgroup;
+        EXPECT_EQ(lacks(ProductPath::matrix, d), "") << m << " " << n << " " << subgroup;
+    }
+    d.matrix = {8, 8, 8};
+    d.subgroup = 64;
+    EXPECT_NE(lacks(ProductPath::matrix, d).find("8x8x8"), std::string::npos);
+    d.subgroup = 32;
+    d.shared_bytes = 8192;
+    EXPECT_NE(lacks(ProductPath::matrix, d), "");
 }
 
 // What docs/numerics.md promises of lavapipe; another device may have other arithmetic.
@@ -359,6 +431,27 @@ TEST_F(VulkanDevice, LargeWeightsAreCutIntoPieces) {
     ASSERT_EQ(got.size(), rows);
     for (std::uint64_t r = 0; r < rows; ++r)
         ASSERT_EQ(got[r], x.data[r % cols] * static_cast<float>(r % 1000 + 1)) << "row " << r;
+}
+
+// All numbers are integers that f16 and f32 hold exactly, so the order of additions is free.
+TEST_F(VulkanDevice, CooperativeMatricesMultiplyExactly) {
+    const auto device = open();
+    const auto [m, n, k] = device->info().matrix;
+    if (m == 0) GTEST_SKIP() << "no cooperative matrices here";
+    const std::uint32_t times = 3, subgroups = 64 / device->info().subgroup;
+    std::vector<double> expected(64);
+    for (std::uint32_t r = 0; r < m; ++r)
+        for (std::uint32_t c = 0; c < n; ++c) {
+            double dot = 0;
+            for (std::uint32_t i = 0; i < k; ++i)
+                dot += (static_cast<int>((r * k + i) * 7 % 17) - 8) *
+                       (static_cast<int>((c * k + i) * 5 % 13) - 6);
+            for (std::uint32_t s = 0; s < subgroups; ++s)
+                expected[(s * m * n + r * n + c) % 64] += 28 + 8 * times * dot;  // 28: 0 + 1 + … + 7
+        }
+    const std::vector<float> y = backend::vulkan::run_rate_matrix(*device, times);
+    for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(static_cast<double>(y[i]), expected[i]) << i;
+    EXPECT_GT(backend::vulkan::measure_rates(*device).matrix_gops, 0);
 }
 
 }  // namespace

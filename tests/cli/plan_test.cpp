@@ -114,6 +114,7 @@ TEST_F(Plan, OneDeviceWhereThereIsOne) {
     EXPECT_TRUE(d["fits"].get<bool>());
     EXPECT_TRUE(failed(plan({"--gpu-layers", "1"}), 1, {"gpu_layers is 1", "'cpu'", "vulkan"}));
     EXPECT_TRUE(failed(plan({"--device", "0"}), 1, {"'0'", "'cpu'", "vulkan"}));
+    EXPECT_TRUE(failed(plan({"--half"}), 1, {"half precision", "'cpu'", "vulkan"}));
     for (const char* number : {"-1", "x", "1.5"}) EXPECT_EQ(plan({"--gpu-layers", number}).exit_status, 2) << number;
 }
 

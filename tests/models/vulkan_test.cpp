@@ -71,6 +71,29 @@ TEST_P(Vulkan, LogitsAreTheCpus) {
     }
 }
 
+// Products of many tokens in half precision: an NMSE of up to 1e-3 (include/tern/runtime.h). That they are not
+// the exact ones shows that they were asked for and done; a token alone is exact.
+TEST(VulkanModels, HalfPrecisionIsWithinItsTolerance) {
+    if (!test::no_vulkan().empty()) GTEST_SKIP() << test::no_vulkan();
+    const Runtime cpu({.threads = 2}), exact({.backend = "vulkan", .device = test::vulkan_device()}),
+        half({.backend = "vulkan", .device = test::vulkan_device(), .half_products = true});
+    std::istringstream in(test::read_file(test::reference_data() / "arch" / "tokens.txt"));
+    std::vector<TokenId> tokens;
+    for (TokenId id; in >> id;) tokens.push_back(id);
+    for (const fs::path& path : reference_models()) {
+        const std::string stem = path.stem().string();
+        if (stem != "llama" && stem != "Q4_K_S" && stem != "Q8_0") continue;
+        const Model model = Model::load(half, path), same = Model::load(exact, path);
+        const std::vector<float> expected = logits(Model::load(cpu, path), tokens, 64, KvType::f32),
+                                 got = logits(model, tokens, 64, KvType::f32);
+        const double error = test::nmse(got, expected);
+        EXPECT_LT(error, 1e-3) << path;
+        EXPECT_GT(test::nmse(got, logits(same, tokens, 64, KvType::f32)), 1e-9) << path;
+        EXPECT_EQ(logits(model, tokens, 1, KvType::f32), logits(same, tokens, 1, KvType::f32)) << path;
+        std::cout << stem << ": NMSE " << error << "\n";
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Vulkan, testing::ValuesIn(reference_models()), [](const auto& p) {
     std::string name = p.param.parent_path().filename().string() + "_" + p.param.stem().string();
     std::replace_if(

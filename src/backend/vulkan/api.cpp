@@ -53,6 +53,9 @@ std::shared_ptr<const Api> Api::open(std::string& why) {
         why = "the Vulkan loader here lacks functions of Vulkan 1.2";
         return nullptr;
     }
+    api->GetPhysicalDeviceCooperativeMatrixPropertiesKHR =
+        reinterpret_cast<PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR>(
+            get(api->instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"));
     return api;
 }
 

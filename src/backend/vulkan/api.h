@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "backend/vulkan/cooperative_matrix.h"
+
 namespace tern::backend::vulkan {
 
 #define TERN_VK_INSTANCE(F)                                                                   \
@@ -49,6 +51,9 @@ public:
 #define TERN_VK_MEMBER(name) PFN_vk##name name = nullptr;
     TERN_VK_INSTANCE(TERN_VK_MEMBER)
 #undef TERN_VK_MEMBER
+    // Of an extension of devices: null where no driver has it.
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR GetPhysicalDeviceCooperativeMatrixPropertiesKHR =
+        nullptr;
 
 private:
     Api() = default;

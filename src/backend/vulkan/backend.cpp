@@ -17,9 +17,10 @@ constexpr std::uint64_t kLeastReserve = 128 * tern::MiB;
 
 class VulkanBackend final : public Backend {
 public:
-    VulkanBackend(std::shared_ptr<Device> device, std::optional<ProductPath> path)
+    VulkanBackend(std::shared_ptr<Device> device, std::optional<ProductPath> path, bool half)
         : device_(std::move(device)), weights_(device_), paths_(device_, weights_) {
         if (path) paths_.force(*path);
+        if (half) paths_.prefer_half();
     }
 
     std::string name() const override { return "vulkan"; }
@@ -30,7 +31,9 @@ public:
                            static_cast<double>(d.memory) / GiB, d.subgroup);
     }
     unsigned threads() const noexcept override { return 1; }
-    bool exact_arithmetic() const noexcept override { return device_->info().arithmetic.exact; }
+    bool exact_arithmetic() const noexcept override {
+        return device_->info().arithmetic.exact && !paths_.half();
+    }
     bool exact_subnormals() const noexcept override { return device_->info().arithmetic.subnormals; }
     std::optional<DeviceRates> rates() override { return measure_rates(*device_); }
     std::unique_ptr<Program> compile(const graph::Graph& graph, const Limits& limits) override {
@@ -66,7 +69,7 @@ public:
                 .reserve = std::max(memory / 20, kLeastReserve)};
     }
     std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits) override {
-        return VulkanProgram::scratch_bytes(graph, limits, device_->info());
+        return VulkanProgram::scratch_bytes(graph, limits, device_->info(), paths_.half());
     }
 
 private:
@@ -118,12 +121,21 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
         else
             info.disabled.push_back(
                 "memory budget: not supported by the driver, so all of its memory counts as free");
-        info.disabled.push_back(d.fp16 ? "fp16 arithmetic: products are computed in f32"
-                                       : "fp16 arithmetic: not supported by the driver");
+        if (d.fp16)
+            info.enabled.push_back(
+                lacks(ProductPath::matrix, d).empty()
+                    ? fmt::format("half precision on request (cooperative matrices of {}x{}x{})", d.matrix.m,
+                                  d.matrix.n, d.matrix.k)
+                    : "half precision on request (fp16)");
+        else
+            info.disabled.push_back("half precision: no fp16 arithmetic with this driver");
         info.disabled.push_back(d.integer_dot ? "integer dot products: products are computed in f32"
                                 : d.integer_dot_supported
                                     ? "integer dot products: not accelerated by the device"
                                     : "integer dot products: not supported by the driver");
+        if (const std::string missing = lacks(ProductPath::matrix, d); !missing.empty())
+            info.disabled.push_back(d.matrix ? fmt::format("cooperative matrices: products need {}", missing)
+                                             : "cooperative matrices: not supported by the driver");
         if (d.unusable.empty()) {
             try {
                 const auto open = Device::open({std::to_string(i), {}, {}});
@@ -143,18 +155,27 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
     return list;
 }
 
-std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device, const std::string& isa) {
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device, const std::string& isa, bool half) {
     const std::optional<ProductPath> path = path_of(isa);
-    if (path && info_of(*path).integer_dot && !device->info().integer_dot_supported)
+    const std::string missing = path ? lacks(*path, device->info()) : std::string();
+    if (!missing.empty())
         throw Error(ErrorCode::unsupported,
-                    fmt::format("{}: '{}' needs integer dot products, which its driver does not support",
-                                device->info().name, isa));
-    return std::make_unique<VulkanBackend>(std::move(device), path);
+                    fmt::format("{}: '{}' needs {}", device->info().name, isa, missing));
+    if (half && path && !info_of(*path).half)
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("products in half precision were asked for, and instruction set '{}', whose "
+                                "are exact; 'half' and 'matrix' are not",
+                                isa));
+    if (const std::string no_half = lacks(ProductPath::half, device->info()); half && !no_half.empty())
+        device->log(true, fmt::format("{}: products in half precision need {}; they stay exact",
+                                      device->info().name, no_half));
+    return std::make_unique<VulkanBackend>(std::move(device), path, half);
 }
 
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options) {
     path_of(options.isa);  // before the device is opened
-    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}), options.isa);
+    return make_vulkan_on(Device::open({options.device, options.cache_folder, options.log}), options.isa,
+                          options.half_products);
 }
 
 }  // namespace tern::backend::vulkan

@@ -10,10 +10,12 @@
 namespace tern::backend::vulkan {
 
 // On a device that is open; not in a build without the backend. `isa`: "spirv" or empty takes the best way of
-// multiplying that is right on the device; the name of one (self_test.h) that way. Error(invalid_argument) for
-// another name, Error(unsupported) where the device lacks what it needs.
+// multiplying that is right on the device; the name of one (self_test.h) that way. Error(invalid_argument)
+// for another name, Error(unsupported) where the device lacks what it needs. `half`:
+// RuntimeOptions::half_products.
 class Device;
-std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device, const std::string& isa = {});
+std::unique_ptr<Backend> make_vulkan_on(std::shared_ptr<Device> device, const std::string& isa = {},
+                                        bool half = false);
 // Error(not_found) where there is no device, Error(unsupported) where this build has no such backend.
 #ifdef TERN_HAVE_VULKAN
 std::unique_ptr<Backend> make_vulkan(const BackendOptions& options);

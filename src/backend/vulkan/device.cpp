@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cctype>
 #include <charconv>
 #include <cstring>
@@ -75,6 +76,39 @@ bool has_extension(const Api& api, VkPhysicalDevice device, std::string_view nam
     list.resize(n);
     return std::any_of(list.begin(), list.end(),
                        [&](const VkExtensionProperties& e) { return name == e.extensionName; });
+}
+
+// Nothing, where shaders cannot use them.
+MatrixShape matrix_shape(const Api& api, VkPhysicalDevice device) {
+    const auto list = api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR;
+    if (!list || !has_extension(api, device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME)) return {};
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices{};
+    matrices.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+    VkPhysicalDeviceVulkan12Features f12{};
+    f12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
+    f12.pNext = &matrices;
+    VkPhysicalDeviceFeatures2 features{};
+    features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    features.pNext = &f12;
+    api.GetPhysicalDeviceFeatures2(device, &features);
+    VkPhysicalDeviceCooperativeMatrixPropertiesKHR stages{};
+    stages.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &stages;
+    api.GetPhysicalDeviceProperties2(device, &properties);
+    // The extension is used with the Vulkan memory model only.
+    if (!matrices.cooperativeMatrix || !f12.vulkanMemoryModel || !f12.shaderFloat16 ||
+        !(stages.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
+        return {};
+    std::uint32_t n = 0;
+    if (list(device, &n, nullptr) != VK_SUCCESS) return {};
+    VkCooperativeMatrixPropertiesKHR empty{};
+    empty.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    std::vector<VkCooperativeMatrixPropertiesKHR> offered(n, empty);
+    if (list(device, &n, offered.data()) < 0) return {};
+    offered.resize(n);
+    return choose_matrix(offered);
 }
 
 // The largest device-local heap.
@@ -166,6 +200,7 @@ DeviceInfo describe(const Api& api, VkPhysicalDevice device) {
         // 32 where the device has the choice: what the shaders' groups of rows are.
         if (p13.minSubgroupSize <= 32 && p13.maxSubgroupSize >= 32) info.subgroup = 32;
     }
+    if (v12) info.matrix = matrix_shape(api, device);
     info.timestamp_ns =
         p.limits.timestampComputeAndGraphics ? static_cast<double>(p.limits.timestampPeriod) : 0;
 
@@ -206,6 +241,19 @@ std::size_t choose_device(const std::vector<DeviceInfo>& devices) noexcept {
     for (std::size_t i = 0; i < devices.size(); ++i)
         if (devices[i].unusable.empty() && (best == devices.size() || better(devices[i], devices[best])))
             best = i;
+    return best;
+}
+
+MatrixShape choose_matrix(std::span<const VkCooperativeMatrixPropertiesKHR> offered) noexcept {
+    const auto fits = [](std::uint32_t n) { return std::has_single_bit(n) && n >= 8 && n <= 32; };
+    MatrixShape best;
+    for (const VkCooperativeMatrixPropertiesKHR& o : offered) {
+        if (o.AType != VK_COMPONENT_TYPE_FLOAT16_KHR || o.BType != VK_COMPONENT_TYPE_FLOAT16_KHR ||
+            o.CType != VK_COMPONENT_TYPE_FLOAT32_KHR || o.ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR ||
+            o.scope != VK_SCOPE_SUBGROUP_KHR || !fits(o.MSize) || !fits(o.NSize) || !fits(o.KSize))
+            continue;
+        if (o.MSize * o.NSize * o.KSize > best.m * best.n * best.k) best = {o.MSize, o.NSize, o.KSize};
+    }
     return best;
 }
 
@@ -460,18 +508,27 @@ std::shared_ptr<Device> Device::open(const DeviceOptions& options) {
     VkPhysicalDeviceVulkan12Features f12{};
     f12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
     f12.shaderFloat16 = d->info_.fp16;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices{};
+    matrices.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+    std::vector<const char*> extensions;
+    if (d->info_.budget) extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    if (d->info_.matrix) {
+        extensions.push_back(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+        matrices.cooperativeMatrix = VK_TRUE;
+        f12.vulkanMemoryModel = VK_TRUE;
+    }
     VkDeviceCreateInfo create{};
+    create.enabledExtensionCount = static_cast<std::uint32_t>(extensions.size());
+    create.ppEnabledExtensionNames = extensions.data();
     create.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
     if (d->info_.api_version >= VK_API_VERSION_1_2) create.pNext = &f12;
     if (d->info_.api_version >= VK_API_VERSION_1_3) f12.pNext = &f13;
+    if (d->info_.matrix) matrices.pNext = std::exchange(f12.pNext, &matrices);
     VkPhysicalDeviceFeatures basic{};
     basic.shaderFloat64 = d->info_.fp64;
     create.pEnabledFeatures = &basic;
     create.queueCreateInfoCount = 1;
     create.pQueueCreateInfos = &queue;
-    const char* const extensions[] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME};
-    create.enabledExtensionCount = d->info_.budget ? 1 : 0;
-    create.ppEnabledExtensionNames = extensions;
     d->check(api.CreateDevice(d->physical_, &create, nullptr, &d->device_), "opening the device");
     bool whole = true;
 #define TERN_VK_LOAD(fn)                                                                    \

@@ -20,6 +20,13 @@
 
 namespace tern::backend::vulkan {
 
+// Of a multiplication of cooperative matrices: M×K times K×N.
+struct MatrixShape {
+    std::uint32_t m = 0, n = 0, k = 0;
+    explicit operator bool() const noexcept { return m != 0; }
+    bool operator==(const MatrixShape&) const = default;
+};
+
 // What a physical device is and can do.
 struct DeviceInfo {
     std::string name;
@@ -44,6 +51,7 @@ struct DeviceInfo {
     bool integer_dot_supported = false;
     bool integer_dot = false;  // accelerated
     bool subgroup_size_control = false;
+    MatrixShape matrix;       // of a subgroup, f16 × f16 into f32; none: not supported
     double timestamp_ns = 0;  // of one tick; 0: no timestamps
     Arithmetic arithmetic;    // of an open device
     std::string unusable;     // why Tern cannot run on it; empty: it can
@@ -53,6 +61,9 @@ struct DeviceInfo {
 std::vector<DeviceInfo> list_devices(std::string& why);
 // The number of the device that the rule chooses; as many as there are: none.
 std::size_t choose_device(const std::vector<DeviceInfo>& devices) noexcept;
+// The shape that Tern takes of those a driver offers: the largest that multiplies f16 into f32 in a subgroup
+// and whose sizes are powers of two from 8 to 32; the first of equals.
+MatrixShape choose_matrix(std::span<const VkCooperativeMatrixPropertiesKHR> offered) noexcept;
 
 class Device;
 

@@ -63,9 +63,9 @@ graph::Plan plan_values(const graph::Graph& graph, const Limits& limits) {
 constexpr std::uint32_t kFewTokens = 8, kTileTokens = 64;
 // From this many on tiles do less work than kFewTokens at a time.
 constexpr std::uint32_t kManyTokens = 17;
-// Rows and tokens of a tile (shaders/ops/matmul_tiles.comp).
-constexpr std::uint32_t tile_of(bool floats) {
-    return floats ? 32 : 64;
+// Rows and tokens of a tile (shaders/ops/matmul_tiles.comp, matmul_half.comp).
+constexpr std::uint32_t tile_of(const ProductPathInfo& path, bool floats) {
+    return floats && !path.half ? 32 : 64;
 }
 
 // Parts of a workgroup that share the blocks of a row (shaders/ops/matmul.comp, `found`).
@@ -89,8 +89,13 @@ std::uint64_t chunk_bytes(Activations form) {
 
 // Bytes of a product's quantised input.
 std::uint64_t quantised_bytes(const graph::Graph& graph, const Op& op, Activations form, const Limits& limits) {
-    return graph::value_bytes(graph.info(op.in[0]), limits.max_tokens, limits.max_outputs) / 128 *
-           chunk_bytes(form);
+    const ValueInfo& in = graph.info(op.in[0]);
+    if (form == Activations::half) {
+        const std::uint64_t rows = (in.domain == Domain::tokens ? limits.max_tokens : limits.max_outputs) *
+                                   std::uint64_t{in.per_row} * (in.cols / op.weight.cols);
+        return rows * (ceil_div<std::uint64_t>(op.weight.cols, 32) * 64 + 16);
+    }
+    return graph::value_bytes(in, limits.max_tokens, limits.max_outputs) / 128 * chunk_bytes(form);
 }
 
 // A list of workgroups over two directions (flat_group() in shaders/common.glsl).
@@ -235,14 +240,13 @@ public:
             ((dispatch_.push[i++] = std::bit_cast<std::uint32_t>(values)), ...);
             return *this;
         }
-        void run(const std::string& shader, std::initializer_list<std::uint32_t> constants,
+        void run(const std::string& shader, const std::vector<std::uint32_t>& constants,
                  std::function<Groups(const Counts&)> groups) {
             std::uint32_t texels = 0;
             for (std::size_t i = 0; i < dispatch_.bound.size(); ++i)
                 texels |= static_cast<std::uint32_t>(dispatch_.bound[i].texel != VK_FORMAT_UNDEFINED) << i;
-            dispatch_.pipeline =
-                &recorder_.device_.pipeline(shader, static_cast<std::uint32_t>(dispatch_.bound.size()),
-                                            texels, {constants.begin(), constants.size()});
+            dispatch_.pipeline = &recorder_.device_.pipeline(
+                shader, static_cast<std::uint32_t>(dispatch_.bound.size()), texels, constants);
             dispatch_.groups = std::move(groups);
             recorder_.recording_.dispatches.push_back(std::move(dispatch_));
         }
@@ -525,7 +529,7 @@ void VulkanProgram::forget() noexcept {
 }
 
 std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limits& limits,
-                                           const DeviceInfo& device) {
+                                           const DeviceInfo& device, bool half) {
     const Op* in = input_of(graph);
     // Each kind of block has a buffer; without a self-test it is not known which form will be right, so this is
     // the form that is tried first.
@@ -537,6 +541,12 @@ std::uint64_t VulkanProgram::scratch_bytes(const graph::Graph& graph, const Limi
                                       graph, op,
                                       device.software ? Activations::texels : Activations::packed, limits));
         }
+    if (half)
+        for (const Op& op : graph.ops())
+            if (is_product(op.kind)) {
+                std::uint64_t& most = quantised[0];
+                most = std::max(most, quantised_bytes(graph, op, Activations::half, limits));
+            }
     std::uint64_t sum = 0;
     for (const auto& [block, bytes] : quantised) sum += bytes;
     return sum + plan_values(graph, limits).bytes + angle_bytes(graph, limits) + batch_bytes(graph, limits) +
@@ -565,8 +575,11 @@ VulkanProgram::Product VulkanProgram::product(const Op& op, bool many) const {
         for (const DeviceWeight::Slab& slab : weights_.at(&op)->slabs()) fits &= slab.buffer.size() <= limit;
         if (!fits) p.path = ProductPath::buffers;
     }
-    if (activations_of(p.path, dtype) != Activations::f32)
-        p.quantised = {activations_of(p.path, dtype), info(dtype).block};
+    const Activations form = activations_of(p.path, dtype);
+    if (form == Activations::half)
+        p.quantised = {form, 0};
+    else if (form != Activations::f32)
+        p.quantised = {form, info(dtype).block};
     return p;
 }
 
@@ -890,7 +903,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                 const ProductPathInfo& path = info_of(p.path);
                 const bool texels = p.path == ProductPath::texels;
                 const bool floats = kernels::act_kind(op.weight.dtype) == kernels::ActKind::f32;
-                tokens = path.tiles ? tile_of(floats) : std::min(tokens, kFewTokens);
+                tokens = path.tiles ? tile_of(path, floats) : std::min(tokens, kFewTokens);
                 // A software device has neither lanes to fill nor fast exchange, but decodes weights slowly.
                 const std::uint32_t rows = !device.software ? 1 : floats ? 4 : 8;
                 const std::uint32_t slices =
@@ -903,7 +916,14 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                     x = quants_.at(p.quantised).range(0, quantised_bytes(graph_, op, p.quantised.form, limits_));
                     // Products of one value share its quantised rows; those of another value take their place.
                     const std::pair<int, std::uint32_t> now{op.in[0].id, heads ? u32(op.weight.slabs) : 1};
-                    if (std::exchange(quantised[p.quantised], now) != now)
+                    const bool fresh = std::exchange(quantised[p.quantised], now) != now;
+                    if (fresh && p.quantised.form == Activations::half)
+                        builder()
+                            .reads(value(op.in[0]))
+                            .writes(x)
+                            .push(u32(op.weight.cols), domain(in), in.per_row * now.second)
+                            .run("halve", {}, flat(in, now.second, 1));
+                    else if (fresh)
                         builder()
                             .reads(value(op.in[0]))
                             .writes(x)
@@ -920,7 +940,15 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                             .fetches(x, VK_FORMAT_R32G32B32A32_SFLOAT);
                     else
                         b.reads(slab.buffer.range()).reads(x);
-                    const std::uint32_t taken = path.tiles ? tile_of(floats) / kGroupRows : rows;
+                    const std::uint32_t taken = path.tiles ? tile_of(path, floats) / kGroupRows : rows;
+                    const std::uint32_t kind = experts ? 1 : heads ? 2 : 0, bias = op.bias ? 1 : 0;
+                    std::vector<std::uint32_t> constants{tokens, rows, slices, kind, bias};
+                    if (path.half) {
+                        const MatrixShape& m = device.matrix;
+                        constants[0] = device.subgroup;
+                        constants.resize(10);
+                        constants.insert(constants.end(), {m.m, m.n, m.k});
+                    }
                     b.writes(value(op.out))
                         .reads(op.bias ? biases_.at(&op).range() : batch_.range())
                         .reads(experts ? value(op.in[1]) : batch_.range())
@@ -928,12 +956,7 @@ void VulkanProgram::record(Recording& recording, const Shape& shape, const Vulka
                               u32(device_row_words(op.weight.dtype, op.weight.cols)), groups,
                               experts || heads ? 0u : u32(slab.first_row), u32(op.weight.rows), domain(in),
                               in.per_row, experts || heads ? u32(slab.first_row / each) : 0u, begins)
-                        .run(fmt::format("{}/{}", path.shader, info(op.weight.dtype).name),
-                             {tokens, rows, slices,
-                              experts ? 1u
-                              : heads ? 2u
-                                      : 0u,
-                              op.bias ? 1u : 0u},
+                        .run(fmt::format("{}/{}", path.shader, info(op.weight.dtype).name), constants,
                              [=](const Counts& c) -> Groups {
                                  return {ceil_div(groups, taken), ceil_div(rows_of(in, c) / used, tokens),
                                          slab_experts};

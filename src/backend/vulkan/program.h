@@ -53,7 +53,7 @@ public:
     std::uint64_t scratch_bytes() const noexcept override;
     // What scratch_bytes() of such a program would be; takes nothing.
     static std::uint64_t scratch_bytes(const graph::Graph& graph, const Limits& limits,
-                                       const DeviceInfo& device);
+                                       const DeviceInfo& device, bool half);
     // Backend::obstacle().
     static std::optional<Obstacle> obstacle(const DeviceInfo& device, const graph::Graph& graph,
                                             const Limits& limits);
@@ -62,7 +62,7 @@ private:
     // Quantised rows: all products of one kind share a buffer.
     struct QuantKind {
         Activations form = Activations::f32;
-        std::uint32_t block = 0;  // numbers that share a scale
+        std::uint32_t block = 0;  // numbers that share a scale; 0: a row
         auto operator<=>(const QuantKind&) const = default;
     };
     // The shader of a product.

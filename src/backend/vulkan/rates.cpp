@@ -1,6 +1,7 @@
 #include "backend/vulkan/rates.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 namespace tern::backend::vulkan {
@@ -16,14 +17,15 @@ double seconds(const std::function<void()>& run) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// 1e9 operations a second of a variant of shaders/ops/rate.comp; `each`: operations of a multiply-add of a
+// 1e9 operations a second of a shader that repeats kChains multiply-adds; `each`: operations of one of a
 // lane.
-double compute_rate(Device& device, const char* shader, double each) {
-    const Device::Pipeline& pipeline = device.pipeline(shader, 2, 0, {});
+double compute_rate(Device& device, const char* shader, double each,
+                    std::span<const std::uint32_t> constants = {}) {
+    const Device::Pipeline& pipeline = device.pipeline(shader, 2, 0, constants);
     const Buffer batch = device.allocate(64, Memory::device, "a measurement"),
                  out = device.allocate(std::uint64_t{kGroups} * kLanes * 4, Memory::device, "a measurement");
     double best = 0;
-    for (std::uint32_t n = 64, round = 0; round < 3;) {
+    for (std::uint32_t n = each > 64 ? 4 : 64, round = 0; round < 3;) {
         const double took = seconds([&] {
             device.dispatch(pipeline, {batch.range(), out.range()}, n, kGroups);
         });
@@ -35,6 +37,15 @@ double compute_rate(Device& device, const char* shader, double each) {
         ++round;
     }
     return best;
+}
+
+// Of shaders/ops/rate_matrix.comp.
+std::array<std::uint32_t, 13> matrix_constants(const DeviceInfo& d) {
+    std::array<std::uint32_t, 13> constants{d.subgroup};
+    constants[10] = d.matrix.m;
+    constants[11] = d.matrix.n;
+    constants[12] = d.matrix.k;
+    return constants;
 }
 
 }  // namespace
@@ -72,7 +83,22 @@ DeviceRates measure_rates(Device& device) {
     rates.f32_gops = compute_rate(device, "rate/F32", 2);
     if (device.info().fp16) rates.f16_gops = compute_rate(device, "rate/F16", 4);
     if (device.info().integer_dot_supported) rates.int8_gops = compute_rate(device, "rate/INT8", 8);
+    if (const MatrixShape& m = device.info().matrix)
+        rates.matrix_gops =
+            compute_rate(device, "rate_matrix", 2.0 * m.m * m.n * m.k / device.info().subgroup,
+                         matrix_constants(device.info()));
     return rates;
+}
+
+std::vector<float> run_rate_matrix(Device& device, std::uint32_t n) {
+    const std::lock_guard lock(device.mutex());
+    const Device::Pipeline& pipeline = device.pipeline("rate_matrix", 2, 0, matrix_constants(device.info()));
+    const Buffer batch = device.allocate(64, Memory::device, "a measurement"),
+                 out = device.allocate(kLanes * 4, Memory::device, "a measurement");
+    std::vector<float> y(kLanes);
+    device.dispatch(pipeline, {batch.range(), out.range()}, n, 1);
+    device.download(out, 0, std::as_writable_bytes(std::span(y)));
+    return y;
 }
 
 }  // namespace tern::backend::vulkan

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -45,6 +46,9 @@ std::span<const ProductPathInfo> all_product_paths() noexcept {
         {tiles, "tiles", "matmul_tiles/BUFFERS", "in tiles", true, Activations::packed, false},
         {tile_dots, "tile-dots", "matmul_tiles/DOTS", "in tiles by integer dot products", true,
          Activations::packed, true},
+        {half, "half", "matmul_half/HALF", "in fp16", true, Activations::half, false, true},
+        {matrix, "matrix", "matmul_half/MATRIX", "by cooperative matrices", true, Activations::half, false,
+         true},
     };
     return kInfo;
 }
@@ -53,8 +57,31 @@ const ProductPathInfo& info_of(ProductPath path) noexcept {
     return all_product_paths()[static_cast<std::size_t>(path)];
 }
 
+std::string lacks(ProductPath path, const DeviceInfo& d) {
+    const ProductPathInfo& i = info_of(path);
+    if (i.integer_dot && !d.integer_dot_supported)
+        return "integer dot products, which its driver does not support";
+    if (i.half && !d.fp16) return "fp16 arithmetic, which its driver does not support";
+    if (path != ProductPath::matrix) return {};
+    if (!d.matrix) return "cooperative matrices, which its driver does not support";
+    // A subgroup's matrices lie beside each other in a tile of 64 x 64, eight at most; all leave their sums
+    // in the workgroup's memory.
+    const MatrixShape& m = d.matrix;
+    const std::uint32_t subgroups = 256 / d.subgroup,
+                        each = (64 / m.m * (64 / m.n) + subgroups - 1) / subgroups;
+    if (each > std::min(8u, 64 / m.n) || 10240 + subgroups * m.m * m.n * 4 > d.shared_bytes)
+        return fmt::format("cooperative matrices of another shape than {}x{}x{} in subgroups of {}", m.m, m.n,
+                           m.k, d.subgroup);
+    return {};
+}
+
 Activations activations_of(ProductPath path, DType dtype) noexcept {
+    if (info_of(path).half) return Activations::half;
     return kernels::act_kind(dtype) == kernels::ActKind::f32 ? Activations::f32 : info_of(path).quantised;
+}
+
+bool ProductPaths::half() const noexcept {
+    return forced_ ? info_of(*forced_).half : half_ && device_->info().fp16;
 }
 
 ProductChoice ProductPaths::of(DType dtype) {
@@ -77,6 +104,9 @@ ProductChoice ProductPaths::of(DType dtype) {
         many.push_back(ProductPath::tiles);
         many.insert(many.end(), few.begin(), few.end());
     }
+    if (half() && !forced_)
+        for (const ProductPath path : {ProductPath::half, ProductPath::matrix})
+            if (lacks(path, d).empty()) many.insert(many.begin(), path);
     const ProductPath best = first_right(dtype, few);
     return known_[dtype] = {best, first_right(dtype, many)};
 }
@@ -122,6 +152,7 @@ bool ProductPaths::is_right(DType dtype, ProductPath path) {
     g.set_logits(g.take_outputs(g.linear(g.embed(table), weight)));
     VulkanKv kv(device_, g, kv_groups(g, KvType::f32), KvType::f32, 1);
     VulkanProgram program(g, {kTokens, kTokens, kTokens}, device_, weights_, *this, path);
+    double off = 0, all = 0;
     // One token and several take other shaders.
     for (const std::uint32_t n : {1u, kTokens}) {
         std::vector<TokenId> tokens;
@@ -136,18 +167,32 @@ bool ProductPaths::is_right(DType dtype, ProductPath path) {
             program.run({.tokens = tokens, .segments = {&segment, 1}, .outputs = outputs}, kv);
         for (std::uint32_t t = 0; t < n; ++t)
             for (std::uint64_t r = 0; r < kRows; ++r) {
-                double exact = 0, size = 0;
+                double exact = 0, size = 0, w_most = 0, x_most = 0, x_sum = 0;
                 for (std::uint64_t k = 0; k < cols; ++k) {
                     const double product = static_cast<double>(decoded[r * cols + k]) * x[t * cols + k];
                     exact += product;
                     size += std::abs(product);
+                    w_most = std::max(w_most, std::abs(static_cast<double>(decoded[r * cols + k])));
+                    x_most = std::max(x_most, std::abs(static_cast<double>(x[t * cols + k])));
+                    x_sum += std::abs(static_cast<double>(x[t * cols + k]));
                 }
                 // Each product and each addition rounds once, in whatever order; four times that.
-                const double bound = 4 * static_cast<double>(cols + 8) * 0x1p-24 * size + 1e-30;
+                double bound = 4 * static_cast<double>(cols + 8) * 0x1p-24 * size + 1e-30;
+                if (info_of(path).half) {
+                    // To 11 bits, to nearest or not: a weight, an activation, and 16 sums in f16 of which the
+                    // last are two. What is below 2^-14 may be lost: of activations, the largest of which has
+                    // 2^4, of weights, 2^5 (not by matrices), and of their products.
+                    bound += (path == ProductPath::half ? 20 : 3) * 0x1p-10 * size;
+                    bound += static_cast<double>(cols) * 3 * 0x1p-18 * w_most * x_most;
+                    if (path == ProductPath::matrix) bound += 0x1p-14 * x_sum;
+                }
                 if (!(std::abs(got[t * kRows + r] - exact) <= bound)) return false;
+                off += (got[t * kRows + r] - exact) * (got[t * kRows + r] - exact);
+                all += exact * exact;
             }
     }
-    return true;
+    // Independent errors of 2^-11 of each product leave some 1e-6.
+    return !info_of(path).half || off <= 1e-4 * all;
 }
 
 }  // namespace tern::backend::vulkan

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backend/vulkan/device.h"
@@ -24,13 +25,17 @@ enum class ProductPath : std::uint8_t {
     // Of many (shaders/ops/matmul_tiles.comp):
     tiles,      // through a workgroup's memory
     tile_dots,  // the same with integer dot products; of quantised formats
+    // Of many, not exact, where they are asked for (shaders/ops/matmul_half.comp):
+    half,    // fp16 arithmetic
+    matrix,  // cooperative matrices
 };
 
-// What a product reads its activations as (shaders/ops/quantize.comp).
+// What a product reads its activations as (shaders/ops/quantize.comp, halve.comp).
 enum class Activations : std::uint8_t {
     f32,     // as they are
     packed,  // quantised: bytes
     texels,  // quantised: an f32 for each number
+    half,    // f16 with a scale for each row
 };
 
 struct ProductPathInfo {
@@ -39,12 +44,15 @@ struct ProductPathInfo {
     const char* shader;  // before the format
     const char* words;   // "products of Q4_K …"
     bool tiles;
-    Activations quantised;  // of quantised formats; others read f32
+    Activations quantised;  // of quantised formats; others read f32, or half where this is half
     bool integer_dot;
+    bool half = false;  // half precision
 };
 std::span<const ProductPathInfo> all_product_paths() noexcept;
 const ProductPathInfo& info_of(ProductPath path) noexcept;
-// f32 for formats of floats.
+// What a device has not that the path needs, as the end of a sentence; empty: nothing.
+std::string lacks(ProductPath path, const DeviceInfo& device);
+// f32 for formats of floats, but where all are half.
 Activations activations_of(ProductPath path, DType dtype) noexcept;
 
 // The path of products of a few tokens, and of many.
@@ -63,6 +71,10 @@ public:
     // Only this path is tried, for all formats that it exists for.
     void force(ProductPath path) { forced_ = path; }
     std::optional<ProductPath> forced() const noexcept { return forced_; }
+    // Those in half precision come first for many tokens.
+    void prefer_half() { half_ = true; }
+    // Whether any product may be in half precision.
+    bool half() const noexcept;
 
 private:
     ProductPath first_right(DType dtype, const std::vector<ProductPath>& paths);
@@ -73,6 +85,7 @@ private:
     std::map<std::pair<DType, ProductPath>, bool> tried_;
     std::map<ProductPath, bool> distrusted_;
     std::optional<ProductPath> forced_;
+    bool half_ = false;
 };
 
 }  // namespace tern::backend::vulkan
