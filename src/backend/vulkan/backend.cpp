@@ -129,10 +129,12 @@ std::vector<tern::DeviceInfo> vulkan_devices() {
                     : "half precision on request (fp16)");
         else
             info.disabled.push_back("half precision: no fp16 arithmetic with this driver");
-        info.disabled.push_back(d.integer_dot ? "integer dot products: products are computed in f32"
-                                : d.integer_dot_supported
-                                    ? "integer dot products: not accelerated by the device"
-                                    : "integer dot products: not supported by the driver");
+        if (d.integer_dot && !d.software)
+            info.enabled.push_back("integer dot products");
+        else
+            info.disabled.push_back(d.integer_dot_supported
+                                        ? "integer dot products: not accelerated by the device"
+                                        : "integer dot products: not supported by the driver");
         if (const std::string missing = lacks(ProductPath::matrix, d); !missing.empty())
             info.disabled.push_back(d.matrix ? fmt::format("cooperative matrices: products need {}", missing)
                                              : "cooperative matrices: not supported by the driver");
