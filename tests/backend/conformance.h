@@ -61,11 +61,20 @@ struct BackendSetup {
     std::string device = {};
 };
 
-// Devices are slow to open, so each setup's backend lives as long as the tests.
-inline backend::Backend& make_backend_of(const BackendSetup& setup) {
+// Devices are slow to open, so each setup's backend lives as long as the tests, but not as long as the libraries that drivers
+// load.
+inline std::map<std::string, std::unique_ptr<backend::Backend>>& kept_backends() {
     static std::map<std::string, std::unique_ptr<backend::Backend>> kept;
+    return kept;
+}
+class KeptBackends : public testing::Environment {
+public:
+    void TearDown() override { kept_backends().clear(); }
+};
+inline const testing::Environment* const kKeptBackends = testing::AddGlobalTestEnvironment(new KeptBackends);
+inline backend::Backend& make_backend_of(const BackendSetup& setup) {
     std::unique_ptr<backend::Backend>& backend =
-        kept[setup.backend + "|" + setup.isa + "|" + std::to_string(setup.threads) + "|" + setup.device];
+        kept_backends()[setup.backend + "|" + setup.isa + "|" + std::to_string(setup.threads) + "|" + setup.device];
     if (!backend)
         backend = backend::make_backend(setup.backend, {.isa = setup.isa, .threads = setup.threads, .device = setup.device,
                                                         .cache_folder = {}, .log = {}});

@@ -15,7 +15,7 @@ namespace tern::test {
 namespace {
 
 constexpr KvType kTypes[] = {KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0};
-constexpr std::uint32_t kChunk = kernels::kChunkTokens, kPage = kernels::kPageTokens;
+constexpr std::uint32_t kChunk = kernels::kChunkTokens;
 
 // Nothing where there is no device.
 backend::Backend* one_subgroup() {
@@ -25,12 +25,13 @@ backend::Backend* one_subgroup() {
 backend::Backend* several_subgroups() {
 #if TERN_TESTS_VULKAN
     if (!loose_setups().empty()) {
-        static const std::unique_ptr<backend::Backend> kept = [] {
+        std::unique_ptr<backend::Backend>& kept = kept_backends()["vulkan, several subgroups"];
+        if (!kept) {
             const auto device =
                 backend::vulkan::Device::open({.name = vulkan_device(), .cache_folder = {}, .log = {}});
             device->pretend_hardware();
-            return backend::vulkan::make_vulkan_on(device);
-        }();
+            kept = backend::vulkan::make_vulkan_on(device);
+        }
         return kept.get();
     }
 #endif
