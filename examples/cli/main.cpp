@@ -65,7 +65,7 @@ int run(int argc, char** argv) {
     add_devices(program, action);
     add_embed(program, action);
     add_verify(program, action);
-    for (CLI::App* command : program.get_subcommands(nullptr)) command->set_help_flag("-h,--help", "this help");
+    for (CLI::App* command : program.get_subcommands(nullptr)) command->set_help_flag("-h,--help", "this help")->group("");
 
     try {
         program.parse(argc, argv);

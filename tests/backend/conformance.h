@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -113,11 +114,11 @@ inline std::vector<BackendSetup> loose_setups() {
     if (!there) return {};
     return {{"vulkan", "", 1, vulkan_device()}};
 }
-// The same device with each of its ways of multiplying, whichever it takes by itself.
-inline std::vector<BackendSetup> product_setups() {
+// The same device with each of these ways of multiplying, whichever it takes by itself; without those that it lacks.
+inline std::vector<BackendSetup> setups_by(std::initializer_list<const char*> isas) {
     std::vector<BackendSetup> setups;
     for (const BackendSetup& loose : loose_setups())
-        for (const char* isa : {"buffers", "texels", "dots", "tiles", "tile-dots"}) {
+        for (const char* isa : isas) {
             BackendSetup setup = loose;
             setup.isa = isa;
             try {
@@ -129,6 +130,9 @@ inline std::vector<BackendSetup> product_setups() {
             }
         }
     return setups;
+}
+inline std::vector<BackendSetup> product_setups() {
+    return setups_by({"buffers", "texels", "dots", "tiles", "tile-dots"});
 }
 // From this many tokens on a product may differ.
 inline constexpr std::uint32_t kNearTokens = 32;

@@ -11,20 +11,7 @@ namespace tern::test {
 namespace {
 
 std::vector<BackendSetup> half_setups() {
-    std::vector<BackendSetup> setups;
-    for (const BackendSetup& loose : loose_setups())
-        for (const char* isa : {"half", "matrix"}) {
-            BackendSetup setup = loose;
-            setup.isa = isa;
-            try {
-                make_backend_of(setup);
-                setups.push_back(setup);
-            } catch (const Error& e) {
-                if (e.code() != ErrorCode::unsupported) throw;
-                std::cout << isa << " is not tested here: " << e.what() << "\n";
-            }
-        }
-    return setups;
+    return setups_by({"half", "matrix"});
 }
 
 // Of one result, w · x, in double, and how far it may be off.

@@ -17,7 +17,7 @@ TEST(Usage, HelpFitsAScreenAndShowsAnExample) {
         const Outcome o = tern(call);
         EXPECT_TRUE(done(o)) << call[0];
         EXPECT_NE(o.out.find("Example:\n  tern "), std::string::npos) << o.out;
-        EXPECT_LE(std::count(o.out.begin(), o.out.end(), '\n'), 42) << call[0];
+        EXPECT_LE(std::count(o.out.begin(), o.out.end(), '\n'), 40) << call[0];
         if (call.size() == 1) {
             for (const char* command : kCommands) EXPECT_NE(o.out.find(command), std::string::npos) << command;
         }

@@ -65,7 +65,7 @@ TEST_P(Vulkan, LogitsAreTheCpus) {
                 EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0)
                     << GetParam() << ", pieces of " << chunk << ": NMSE " << test::nmse(got, expected);
             } else {
-                EXPECT_LT(test::nmse(got, expected), 1e-3) << GetParam() << ", pieces of " << chunk;
+                EXPECT_LT(test::nmse(got, expected), 1e-5) << GetParam() << ", pieces of " << chunk;
             }
         }
     }
