@@ -25,7 +25,8 @@ public:
             out += fmt::format("  {:<26}{}\n", command->get_name(), command->get_description());
         if (program) out += "\n";
         for (const CLI::Option* option : app->get_options()) {
-            if (!option->nonpositional()) continue;
+            // Who reads a command's help has found the option for it; the program's says so.
+            if (!option->nonpositional() || (!program && option == app->get_help_ptr())) continue;
             std::string names;
             for (const std::string& s : option->get_snames()) names += "-" + s + ",";
             for (const std::string& l : option->get_lnames()) names += "--" + l + ",";
@@ -65,7 +66,7 @@ int run(int argc, char** argv) {
     add_devices(program, action);
     add_embed(program, action);
     add_verify(program, action);
-    for (CLI::App* command : program.get_subcommands(nullptr)) command->set_help_flag("-h,--help", "this help")->group("");
+    for (CLI::App* command : program.get_subcommands(nullptr)) command->set_help_flag("-h,--help", "this help");
 
     try {
         program.parse(argc, argv);
